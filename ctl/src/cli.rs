@@ -1,0 +1,79 @@
+//! The grammar of the command line: global options and the groups of commands.
+//! Each command's own arguments stand in its file under `cmd/`.
+
+use clap::{Parser, Subcommand};
+
+use crate::cmd;
+use crate::output::Format;
+
+/// Drive a Roadstead cluster, or the containers of one host.
+#[derive(Debug, Parser)]
+#[command(name = "ctl", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Global {
+    /// Use this context instead of the current one
+    #[arg(long, global = true, env = "ROADSTEAD_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+    /// How to print data
+    #[arg(long, short = 'o', global = true, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+}
+
+/// The groups of commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a one-node cluster on this machine and keep it until Ctrl-C
+    Dev(cmd::dev::Args),
+    /// Services: sets of containers that the cluster keeps running
+    #[command(subcommand)]
+    Service(cmd::service::Command),
+    /// Nodes: the hosts of the cluster
+    #[command(subcommand)]
+    Node(cmd::node::Command),
+    /// The cluster itself
+    #[command(subcommand)]
+    Cluster(cmd::cluster::Command),
+    /// Single containers on this host
+    #[command(subcommand)]
+    Container(cmd::container::Command),
+    /// Images on this host
+    #[command(subcommand)]
+    Image(cmd::image::Command),
+    /// Print a completion script for a shell
+    Completion(cmd::completion::Args),
+}
+
+impl Command {
+    /// The name of the group, for traces.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Dev(_) => "dev",
+            Self::Service(_) => "service",
+            Self::Node(_) => "node",
+            Self::Cluster(_) => "cluster",
+            Self::Container(_) => "container",
+            Self::Image(_) => "image",
+            Self::Completion(_) => "completion",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,45 @@
+//! One file per command: its arguments, its help text, and what it does.
+
+pub mod cluster;
+pub mod completion;
+pub mod container;
+pub mod dev;
+pub mod image;
+pub mod node;
+pub mod service;
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command, Global};
+use crate::client;
+use crate::context::{self, Config};
+use crate::error::CommandError;
+
+/// Performs the command.
+///
+/// # Errors
+/// Whatever it says to the user.
+pub async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
+    let global = cli.global;
+    match cli.command {
+        Command::Dev(args) => dev::run(args).await,
+        Command::Service(command) => service::run(&global, command).await,
+        Command::Node(command) => node::run(&global, command).await,
+        Command::Cluster(command) => cluster::run(&global, command).await,
+        Command::Container(command) => container::run(&global, command).await,
+        Command::Image(command) => image::run(&global, command).await,
+        Command::Completion(args) => Ok(completion::run(&args)),
+    }
+}
+
+/// A client of the selected context's cluster.
+async fn control(global: &Global) -> Result<client::Control, CommandError> {
+    let config = Config::load(&context::path()?)?;
+    client::control(config.select(global.context.as_deref())?).await
+}
+
+/// A client of this host's agent.
+async fn agent(global: &Global) -> Result<client::Node, CommandError> {
+    let config = Config::load(&context::path()?)?;
+    client::agent(config.select(global.context.as_deref())?).await
+}

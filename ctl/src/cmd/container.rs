@@ -1,0 +1,44 @@
+//! `ctl container`: one file per verb, all on this host's agent.
+
+mod attach;
+mod list;
+mod logs;
+mod remove;
+mod run;
+mod stop;
+
+use std::process::ExitCode;
+
+use crate::cli::Global;
+use crate::error::CommandError;
+
+/// Single containers on this host
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Run a program in a new container
+    Run(Box<run::Args>),
+    /// List containers
+    #[command(visible_alias = "list", visible_alias = "ps")]
+    Ls(list::Args),
+    /// Print what a container wrote
+    Logs(logs::Args),
+    /// Stop containers: SIGTERM, a pause, SIGKILL
+    Stop(stop::Args),
+    /// Remove containers
+    #[command(visible_alias = "remove")]
+    Rm(remove::Args),
+}
+
+/// Performs the command.
+///
+/// # Errors
+/// Whatever it says to the user.
+pub async fn run(global: &Global, command: Command) -> Result<ExitCode, CommandError> {
+    match command {
+        Command::Run(args) => run::run(global, *args).await,
+        Command::Ls(args) => list::run(global, args).await,
+        Command::Logs(args) => logs::run(global, args).await,
+        Command::Stop(args) => stop::run(global, args).await,
+        Command::Rm(args) => remove::run(global, args).await,
+    }
+}

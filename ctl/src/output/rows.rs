@@ -1,0 +1,332 @@
+//! The objects as `ctl` prints them: one struct an object, whose fields are the
+//! JSON for programs and whose cells are the table for people. They are written
+//! by hand, so that the output stays stable when the wire format grows.
+
+use proto::v1;
+use serde::Serialize;
+
+use super::{Row, time};
+
+/// The first characters of an id, enough to tell a cluster's objects apart.
+pub fn short(id: &str) -> String {
+    id.chars().take(12).collect()
+}
+
+/// `web` of `docker.io/roadstead/web:latest@sha256:...` is of no use; this cuts
+/// only what never tells anything.
+fn short_image(image: &str) -> String {
+    let image = image.strip_prefix("docker.io/").unwrap_or(image);
+    image.strip_prefix("library/").unwrap_or(image).to_owned()
+}
+
+/// The name of a task state, as tables and JSON show it.
+pub fn state_name(state: i32) -> &'static str {
+    match v1::TaskState::try_from(state).unwrap_or(v1::TaskState::New) {
+        v1::TaskState::New => "new",
+        v1::TaskState::Pending => "pending",
+        v1::TaskState::Assigned => "assigned",
+        v1::TaskState::Accepted => "accepted",
+        v1::TaskState::Preparing => "preparing",
+        v1::TaskState::Ready => "ready",
+        v1::TaskState::Starting => "starting",
+        v1::TaskState::Running => "running",
+        v1::TaskState::Complete => "complete",
+        v1::TaskState::Shutdown => "shutdown",
+        v1::TaskState::Failed => "failed",
+        v1::TaskState::Rejected => "rejected",
+        v1::TaskState::Remove => "remove",
+        v1::TaskState::Orphaned => "orphaned",
+    }
+}
+
+fn ports(ports: &[v1::PublishedPort]) -> String {
+    let one = |port: &v1::PublishedPort| {
+        let protocol = if port.protocol == v1::Protocol::Udp as i32 { "udp" } else { "tcp" };
+        format!("{}:{}/{protocol}", port.published, port.target)
+    };
+    ports.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// A service.
+#[derive(Debug, Serialize)]
+pub struct ServiceRow {
+    id: String,
+    name: String,
+    running: u32,
+    replicas: u32,
+    image: String,
+    ports: String,
+    update: String,
+    created_at: String,
+    version: u64,
+}
+
+impl From<&v1::Service> for ServiceRow {
+    fn from(service: &v1::Service) -> Self {
+        let spec = service.spec.clone().unwrap_or_default();
+        let update = service.update_status.clone().unwrap_or_default();
+        Self {
+            id: service.id.clone(),
+            name: spec.name,
+            running: service.running,
+            replicas: spec.replicas,
+            image: short_image(&spec.container.unwrap_or_default().image),
+            ports: ports(&spec.ports),
+            update: update_state(&update).to_owned(),
+            created_at: time::rfc3339(service.created_at_ms),
+            version: service.version,
+        }
+    }
+}
+
+/// The state of an update, in a word.
+pub fn update_state(status: &v1::UpdateStatus) -> &'static str {
+    use v1::update_status::State;
+    match State::try_from(status.state).unwrap_or(State::None) {
+        State::None => "",
+        State::Updating => "updating",
+        State::Completed => "completed",
+        State::Paused => "paused",
+        State::RollingBack => "rolling back",
+        State::RolledBack => "rolled back",
+    }
+}
+
+impl Row for ServiceRow {
+    fn headings() -> Vec<&'static str> {
+        vec!["ID", "NAME", "REPLICAS", "IMAGE", "PORTS", "UPDATE"]
+    }
+    fn cells(&self) -> Vec<String> {
+        vec![
+            short(&self.id),
+            self.name.clone(),
+            format!("{}/{}", self.running, self.replicas),
+            self.image.clone(),
+            self.ports.clone(),
+            self.update.clone(),
+        ]
+    }
+}
+
+/// A task of a service.
+#[derive(Debug, Serialize)]
+pub struct TaskRow {
+    id: String,
+    service: String,
+    slot: u32,
+    image: String,
+    node: String,
+    desired_state: &'static str,
+    state: &'static str,
+    since: String,
+    #[serde(skip)]
+    age: String,
+    address: String,
+    pid: u32,
+    exit_code: Option<i32>,
+    message: String,
+    error: String,
+}
+
+impl From<&v1::Task> for TaskRow {
+    fn from(task: &v1::Task) -> Self {
+        Self {
+            id: task.id.clone(),
+            service: task.service_name.clone(),
+            slot: task.slot,
+            image: short_image(&task.image),
+            node: if task.node_name.is_empty() { task.node_id.clone() } else { task.node_name.clone() },
+            desired_state: state_name(task.desired_state),
+            state: state_name(task.state),
+            since: time::rfc3339(task.state_since_ms),
+            age: time::age(task.state_since_ms, time::now_ms()),
+            address: task.address.clone(),
+            pid: task.pid,
+            exit_code: task.exit_code,
+            message: task.message.clone(),
+            error: task.error.clone(),
+        }
+    }
+}
+
+impl Row for TaskRow {
+    fn headings() -> Vec<&'static str> {
+        vec!["TASK", "SLOT", "IMAGE", "NODE", "DESIRED", "STATE", "SINCE", "ERROR"]
+    }
+    fn cells(&self) -> Vec<String> {
+        let why = if self.error.is_empty() && self.state != "running" { &self.message } else { &self.error };
+        vec![
+            short(&self.id),
+            format!("{}.{}", self.service, self.slot),
+            self.image.clone(),
+            self.node.clone(),
+            self.desired_state.to_owned(),
+            self.state.to_owned(),
+            self.age.clone(),
+            why.clone(),
+        ]
+    }
+}
+
+/// A node of the cluster.
+#[derive(Debug, Serialize)]
+pub struct NodeRow {
+    id: String,
+    name: String,
+    status: &'static str,
+    message: String,
+    address: String,
+    tasks: u32,
+    cpus: f64,
+    memory_bytes: u64,
+    reserved_cpus: f64,
+    reserved_memory_bytes: u64,
+    version: String,
+    kernel: String,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a number of cores needs no 53 bits")]
+fn cores(nano_cpus: u64) -> f64 {
+    nano_cpus as f64 / 1e9
+}
+
+impl From<&v1::Node> for NodeRow {
+    fn from(node: &v1::Node) -> Self {
+        let capacity = node.capacity.unwrap_or_default();
+        let reserved = node.reserved.unwrap_or_default();
+        Self {
+            id: node.id.clone(),
+            name: node.name.clone(),
+            status: match v1::node::Status::try_from(node.status) {
+                Ok(v1::node::Status::Ready) => "ready",
+                Ok(v1::node::Status::Down) => "down",
+                _ => "unknown",
+            },
+            message: node.status_message.clone(),
+            address: node.address.clone(),
+            tasks: node.tasks,
+            cpus: cores(capacity.nano_cpus),
+            memory_bytes: capacity.memory_bytes,
+            reserved_cpus: cores(reserved.nano_cpus),
+            reserved_memory_bytes: reserved.memory_bytes,
+            version: node.agent_version.clone(),
+            kernel: node.kernel.clone(),
+        }
+    }
+}
+
+impl Row for NodeRow {
+    fn headings() -> Vec<&'static str> {
+        vec!["ID", "NAME", "STATUS", "TASKS", "CPUS", "MEMORY", "ADDRESS", "VERSION"]
+    }
+    fn cells(&self) -> Vec<String> {
+        let status = if self.message.is_empty() {
+            self.status.to_owned()
+        } else {
+            format!("{} ({})", self.status, self.message)
+        };
+        vec![
+            short(&self.id),
+            self.name.clone(),
+            status,
+            self.tasks.to_string(),
+            format!("{:.1}/{:.1}", self.reserved_cpus, self.cpus),
+            format!("{}/{}", bytes(self.reserved_memory_bytes), bytes(self.memory_bytes)),
+            self.address.clone(),
+            self.version.clone(),
+        ]
+    }
+}
+
+/// A size for people: "12.3 MiB".
+pub fn bytes(count: u64) -> String {
+    indicatif::BinaryBytes(count).to_string()
+}
+
+/// A container of this host.
+#[derive(Debug, Serialize)]
+pub struct ContainerRow {
+    id: String,
+    name: String,
+    image: String,
+    command: Vec<String>,
+    state: String,
+    exit_code: Option<i32>,
+    pid: u32,
+    address: String,
+    ports: String,
+    task: String,
+    created_at: String,
+    #[serde(skip)]
+    age: String,
+}
+
+impl From<&v1::Container> for ContainerRow {
+    fn from(container: &v1::Container) -> Self {
+        Self {
+            id: container.id.clone(),
+            name: container.name.clone(),
+            image: short_image(&container.image),
+            command: container.command.clone(),
+            state: container.state.clone(),
+            exit_code: container.exit_code,
+            pid: container.pid,
+            address: container.address.clone(),
+            ports: ports(&container.ports),
+            task: container.task_id.clone(),
+            created_at: time::rfc3339(container.created_at_ms),
+            age: time::age(container.created_at_ms, time::now_ms()),
+        }
+    }
+}
+
+impl Row for ContainerRow {
+    fn headings() -> Vec<&'static str> {
+        vec!["ID", "NAME", "IMAGE", "COMMAND", "STATE", "CREATED", "PORTS"]
+    }
+    fn cells(&self) -> Vec<String> {
+        let state = match self.exit_code {
+            Some(code) if self.state == "exited" => format!("exited ({code})"),
+            _ => self.state.clone(),
+        };
+        let command: String = self.command.join(" ").chars().take(40).collect();
+        vec![
+            short(&self.id),
+            self.name.clone(),
+            self.image.clone(),
+            command,
+            state,
+            format!("{} ago", self.age),
+            self.ports.clone(),
+        ]
+    }
+}
+
+/// An image of this host.
+#[derive(Debug, Serialize)]
+pub struct ImageRow {
+    name: String,
+    digest: String,
+    size_bytes: u64,
+    created_at: String,
+}
+
+impl From<&v1::Image> for ImageRow {
+    fn from(image: &v1::Image) -> Self {
+        Self {
+            name: short_image(&image.name),
+            digest: image.digest.clone(),
+            size_bytes: image.size_bytes,
+            created_at: time::rfc3339(image.created_at_ms),
+        }
+    }
+}
+
+impl Row for ImageRow {
+    fn headings() -> Vec<&'static str> {
+        vec!["NAME", "DIGEST", "SIZE"]
+    }
+    fn cells(&self) -> Vec<String> {
+        vec![self.name.clone(), self.digest.chars().take(19).collect(), bytes(self.size_bytes)]
+    }
+}

@@ -1,0 +1,50 @@
+//! Times for people ("3m ago") and for programs (RFC 3339).
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since the Unix epoch, now.
+pub fn now_ms() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The age of a moment, for people: "12s", "3m", "5h", "2d".
+pub fn age(at_ms: u64, now_ms: u64) -> String {
+    if at_ms == 0 {
+        return "-".into();
+    }
+    let seconds = now_ms.saturating_sub(at_ms) / 1000;
+    match seconds {
+        0..=119 => format!("{seconds}s"),
+        120..=7199 => format!("{}m", seconds / 60),
+        7200..=172_799 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// A moment as RFC 3339 in UTC; empty for 0.
+pub fn rfc3339(at_ms: u64) -> String {
+    let moment = i64::try_from(at_ms).ok().filter(|ms| *ms > 0).map(jiff::Timestamp::from_millisecond);
+    match moment {
+        Some(Ok(moment)) => moment.to_string(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_use_the_largest_unit_that_still_tells_something() {
+        let cases = [(1_000, "119s", 120_000), (1_000, "2m", 121_000), (1_000, "2h", 7_201_000), (0, "-", 5)];
+        for (at, expected, now) in cases {
+            assert_eq!(age(at, now), expected);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_runs_behind_gives_no_negative_age() {
+        assert_eq!(age(5_000, 1_000), "0s");
+    }
+}
