@@ -1,0 +1,72 @@
+//! The order in which a client may say what, and which verb answers it.
+
+use std::os::fd::OwnedFd;
+
+use super::Server;
+use crate::keeper::protocol::{ErrorKind, Message, Reply, Request, VERSION};
+
+/// Why a request failed.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) kind: ErrorKind,
+    pub(super) message: String,
+}
+
+impl Refused {
+    pub(super) fn new(kind: ErrorKind, message: impl Into<String>) -> Refused {
+        Refused { kind, message: message.into() }
+    }
+
+    pub(super) fn not_found(id: &str) -> Refused {
+        Refused::new(ErrorKind::NotFound, format!("no container {id:?}"))
+    }
+}
+
+impl Server {
+    /// Answers a request; `None` when the answer comes later.
+    pub(super) fn answer(
+        &mut self,
+        token: u64,
+        message: Message,
+        descriptor: Option<OwnedFd>,
+    ) -> Option<Result<Reply, Refused>> {
+        let trace = message.traceparent;
+        if let Request::Hello { version } = message.request {
+            return Some(self.hello(token, version));
+        }
+        if !self.clients.get(&token).is_some_and(|client| client.greeted) {
+            return Some(Err(Refused::new(ErrorKind::Protocol, "the first message must be hello")));
+        }
+        Some(match message.request {
+            Request::Hello { .. } => Ok(Reply::Done),
+            Request::Create { spec, netns } => self.create(&spec, netns, descriptor, trace),
+            Request::Start { id } => self.start(&id, trace.as_deref()),
+            Request::Kill { id, signal } => self.kill(&id, signal),
+            Request::Resize { id, size } => self.resize(&id, size),
+            Request::Attach { id } => self.attach(&id, descriptor),
+            Request::List => Ok(self.list()),
+            Request::Delete { id } => return self.delete(token, &id, trace.as_deref()),
+            Request::Events => {
+                if let Some(client) = self.clients.get_mut(&token) {
+                    client.subscribed = true;
+                }
+                Ok(self.list())
+            }
+            Request::Shutdown { kill_containers } => return self.shut_down(token, kill_containers),
+        })
+    }
+
+    fn hello(&mut self, token: u64, version: u32) -> Result<Reply, Refused> {
+        let Some(client) = self.clients.get_mut(&token) else {
+            return Ok(Reply::Done);
+        };
+        // The answer says our version either way, so that the client can name both.
+        client.greeted = version == VERSION;
+        client.closing = version != VERSION;
+        Ok(Reply::Hello { version: VERSION, pid: std::process::id().cast_signed() })
+    }
+
+    fn list(&self) -> Reply {
+        Reply::Containers { containers: self.containers.values().map(super::Held::status).collect() }
+    }
+}

@@ -1,0 +1,233 @@
+//! What clients can do to containers. Each verb checks first and changes
+//! nothing when it refuses.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Instant;
+
+use rustix::event::epoll::EventFlags;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::net::sockopt::socket_type;
+
+use super::poller::Target;
+use super::requests::Refused;
+use super::Server;
+use crate::container::{ContainerSpec, WindowSize};
+use crate::keeper::exit::{self, ProcessState};
+use crate::keeper::held::{Alive, Held, Phase};
+use crate::keeper::log::Log;
+use crate::keeper::protocol::{ContainerState, ErrorKind, Reply};
+use crate::keeper::stream::{Ends, MAX_PEERS, Streams};
+use crate::process::{self, Spawned};
+
+impl Server {
+    pub(super) fn create(
+        &mut self,
+        spec: &ContainerSpec,
+        netns: bool,
+        descriptor: Option<OwnedFd>,
+        trace: Option<String>,
+    ) -> Result<Reply, Refused> {
+        if self.stopping.is_some() {
+            return Err(Refused::new(ErrorKind::State, "the keeper is shutting down"));
+        }
+        if self.containers.contains_key(spec.id.as_str()) {
+            return Err(Refused::new(ErrorKind::Exists, format!("container {:?} exists", spec.id)));
+        }
+        if netns != descriptor.is_some() {
+            return Err(Refused::new(ErrorKind::Invalid, "the network namespace's descriptor is missing"));
+        }
+        let trace = trace.or_else(|| spec.traceparent.clone());
+        let begun = Instant::now();
+        match self.make(spec, descriptor, trace.clone()) {
+            Ok((pid, mut timings)) => {
+                let all = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+                timings.push(("keeper create".to_owned(), all));
+                self.journal.line(&format!("create {} pid={pid} us={all}", spec.id), trace.as_deref());
+                Ok(Reply::Created { pid, timings })
+            }
+            Err(error) => {
+                self.journal.line(&format!("create {} failed: {error}", spec.id), trace.as_deref());
+                self.reap_strays();
+                Err(Refused::new(ErrorKind::Failed, error.to_string()))
+            }
+        }
+    }
+
+    fn make(
+        &mut self,
+        spec: &ContainerSpec,
+        netns: Option<OwnedFd>,
+        traceparent: Option<String>,
+    ) -> Result<(i32, Vec<(String, u64)>), CreateFailed> {
+        let of = |what: &'static str| move |error| CreateFailed::Records(what, error);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let state_dir = open(&spec.state_dir, flags, Mode::empty()).map_err(|error| of("state directory")(error.into()))?;
+        let log = Log::open(&state_dir, spec.log).map_err(of("log"))?;
+        exit::forget(&state_dir);
+        let spawned = process::create(spec, netns.as_ref().map(AsFd::as_fd), &self.staging)?;
+        let Spawned { pid, pidfd, stdin, stdout, stderr, terminal, gate, cgroup, timings } = spawned;
+        let id: Rc<str> = spec.id.as_str().into();
+        let ends = Ends { stdin, stdout, stderr, terminal };
+        let watched = ProcessState::of(&spec.id, pid)
+            .and_then(|state| state.write(&state_dir))
+            .and_then(|()| Streams::new(&id, ends, log, &mut self.poller))
+            .and_then(|streams| {
+                let process = self.poller.adopt(pidfd, Target::Process(id.clone()), Some(EventFlags::IN))?;
+                Ok((streams, process))
+            });
+        let (streams, process) = match watched {
+            Ok(watched) => watched,
+            Err(error) => {
+                // Dropping the gate ends the process; removing the cgroup waits for that.
+                drop(gate);
+                let _ = cgroup.kill_all();
+                let _ = cgroup.remove();
+                exit::forget(&state_dir);
+                return Err(CreateFailed::Records("process", error));
+            }
+        };
+        let alive = Alive { process, gate: Some(gate), start_failed: false, streams, state_dir };
+        let phase = Phase::Alive(Box::new(alive));
+        self.containers.insert(id.clone(), Held { id, pid, cgroup, phase, traceparent, deleters: Vec::new() });
+        Ok((pid, timings))
+    }
+
+    pub(super) fn start(&mut self, id: &str, trace: Option<&str>) -> Result<Reply, Refused> {
+        let held = self.containers.get_mut(id).ok_or_else(|| Refused::not_found(id))?;
+        let state = held.state();
+        let Some(gate) = held.alive().and_then(|alive| alive.gate.take()) else {
+            return Err(in_state(id, state));
+        };
+        match gate.open() {
+            Ok(()) => Ok(Reply::Done),
+            Err(error) => {
+                if let Some(alive) = held.alive() {
+                    alive.start_failed = true;
+                }
+                self.journal.line(&format!("start {id} failed: {error}"), trace);
+                Err(Refused::new(ErrorKind::Failed, error.to_string()))
+            }
+        }
+    }
+
+    pub(super) fn kill(&mut self, id: &str, signal: i32) -> Result<Reply, Refused> {
+        let held = self.containers.get_mut(id).ok_or_else(|| Refused::not_found(id))?;
+        let Some(alive) = held.alive() else {
+            return Err(in_state(id, ContainerState::Exited));
+        };
+        let Some(signal) = rustix::process::Signal::from_named_raw(signal) else {
+            return Err(Refused::new(ErrorKind::Invalid, format!("{signal} is not a signal that can be sent")));
+        };
+        match rustix::process::pidfd_send_signal(&alive.process.fd, signal) {
+            // Gone: it has ended and is about to be reaped, which is as good.
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(Reply::Done),
+            Err(error) => Err(Refused::new(ErrorKind::Failed, format!("send a signal to {id}: {error}"))),
+        }
+    }
+
+    pub(super) fn resize(&mut self, id: &str, size: WindowSize) -> Result<Reply, Refused> {
+        let held = self.containers.get_mut(id).ok_or_else(|| Refused::not_found(id))?;
+        let Some(alive) = held.alive() else {
+            return Err(in_state(id, ContainerState::Exited));
+        };
+        let Some(terminal) = alive.streams.terminal() else {
+            return Err(Refused::new(ErrorKind::State, format!("container {id} has no terminal")));
+        };
+        let size = rustix::termios::Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(terminal, size)
+            .map(|()| Reply::Done)
+            .map_err(|error| Refused::new(ErrorKind::Failed, format!("resize the terminal of {id}: {error}")))
+    }
+
+    pub(super) fn attach(&mut self, id: &str, socket: Option<OwnedFd>) -> Result<Reply, Refused> {
+        let held = self.containers.get_mut(id).ok_or_else(|| Refused::not_found(id))?;
+        let id = held.id.clone();
+        let Some(alive) = held.alive() else {
+            return Err(in_state(&id, ContainerState::Exited));
+        };
+        let socket = socket
+            .filter(|socket| socket_type(socket) == Ok(rustix::net::SocketType::STREAM))
+            .ok_or_else(|| Refused::new(ErrorKind::Invalid, "attach needs a stream socket"))?;
+        if alive.streams.peers.len() >= MAX_PEERS {
+            let message = format!("{MAX_PEERS} clients are attached to {id} already");
+            return Err(Refused::new(ErrorKind::State, message));
+        }
+        match alive.streams.attach(&id, socket, &mut self.poller) {
+            Ok(()) => Ok(Reply::Done),
+            Err(error) => Err(Refused::new(ErrorKind::Failed, format!("attach to {id}: {error}"))),
+        }
+    }
+
+    pub(super) fn delete(&mut self, token: u64, id: &str, trace: Option<&str>) -> Option<Result<Reply, Refused>> {
+        let Some(held) = self.containers.get_mut(id) else {
+            return Some(Err(Refused::not_found(id)));
+        };
+        let state = held.state();
+        let is_going = held.alive().is_some_and(|alive| alive.gate.is_some() || alive.start_failed);
+        match state {
+            ContainerState::Exited => Some(self.free(id, trace)),
+            _ if is_going => {
+                if let Some(alive) = held.alive() {
+                    alive.start_failed = true;
+                    alive.gate = None;
+                }
+                held.deleters.push(token);
+                let _ = held.cgroup.kill_all();
+                if let Some(client) = self.clients.get_mut(&token) {
+                    client.waiting = true;
+                }
+                None
+            }
+            _ => Some(Err(in_state(id, state))),
+        }
+    }
+
+    /// Frees the cgroup of a container that has ended, and forgets it.
+    pub(super) fn free(&mut self, id: &str, trace: Option<&str>) -> Result<Reply, Refused> {
+        let held = self.containers.get(id).ok_or_else(|| Refused::not_found(id))?;
+        if let Err(error) = held.cgroup.remove() {
+            self.journal.line(&format!("delete {id} failed: {error}"), trace);
+            return Err(Refused::new(ErrorKind::Failed, error.to_string()));
+        }
+        self.containers.remove(id);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn shut_down(&mut self, token: u64, kill_containers: bool) -> Option<Result<Reply, Refused>> {
+        let living = self.containers.values().filter(|held| held.state() != ContainerState::Exited).count();
+        if living > 0 && !kill_containers {
+            let message = format!("{living} containers are running");
+            return Some(Err(Refused::new(ErrorKind::State, message)));
+        }
+        self.stopping = Some(token);
+        if let Some(client) = self.clients.get_mut(&token) {
+            client.waiting = true;
+        }
+        for held in self.containers.values() {
+            // One that resists is killed by its own end, or by the next engine's sweep.
+            let _ = held.cgroup.kill_all();
+        }
+        self.finish_stopping();
+        None
+    }
+}
+
+/// Why a container was not made.
+#[derive(Debug, thiserror::Error)]
+enum CreateFailed {
+    #[error(transparent)]
+    Create(#[from] process::CreateError),
+    #[error("{0}: {1}")]
+    Records(&'static str, #[source] io::Error),
+}
+
+fn in_state(id: &str, state: ContainerState) -> Refused {
+    let state = match state {
+        ContainerState::Created => "created, not started",
+        ContainerState::Running => "running",
+        ContainerState::Exited => "exited",
+    };
+    Refused::new(ErrorKind::State, format!("container {id} is {state}"))
+}
