@@ -1,0 +1,89 @@
+//! Everything of a container that could stay behind on a host: processes,
+//! mounts, network namespaces, links, cgroups, firewall elements, directories.
+//! Two inventories that are equal mean that nothing did.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::host::Host;
+use crate::programs;
+
+/// Lists what of the cluster below `root` exists on `host` now.
+///
+/// # Panics
+/// When `ip` or `nft` can't be asked.
+pub fn of(host: &Host, root: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    found.extend(cgroups(root));
+    found.extend(processes(root));
+    found.extend(mounts(root));
+    let below = |folder: &str| entries(&root.join("data").join(folder));
+    found.extend(below("run/netns").map(|name| format!("netns {name}")));
+    found.extend(below("agent/containers").map(|name| format!("state {name}")));
+    found.extend(below("agent/snapshots/containers").map(|name| format!("snapshot {name}")));
+    let links = programs::succeed(host.command("ip").args(["-o", "link"]));
+    let name =
+        |line: &str| line.split(": ").nth(1).map(|name| name.split('@').next().unwrap_or(name).to_owned());
+    found.extend(links.lines().filter_map(name).map(|name| format!("link {name}")));
+    let rules = programs::succeed(host.command("nft").args(["list", "ruleset"]));
+    found.extend(rules.lines().enumerate().map(|(number, line)| format!("nft {number:04} {}", line.trim())));
+    found
+}
+
+/// What `later` has that `earlier` had not, for messages.
+pub fn added(earlier: &BTreeSet<String>, later: &BTreeSet<String>) -> String {
+    let lines: Vec<&str> = later.difference(earlier).map(String::as_str).collect();
+    lines.join("\n")
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
+}
+
+/// The cgroups of our containers: those of processes whose root lies in another
+/// cluster's directory don't count, so they are told apart by their instance.
+fn cgroups(root: &Path) -> BTreeSet<String> {
+    let instance = instance(&root.join("data/agent"));
+    let mut found = BTreeSet::new();
+    let mut folders = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
+    while let Some(folder) = folders.pop() {
+        let children = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        for child in children.filter(|child| child.file_type().is_ok_and(|kind| kind.is_dir())) {
+            let path = child.path();
+            let text = path.display().to_string();
+            if text.contains(&format!("/roadstead/{instance}/")) {
+                found.insert(format!("cgroup {text}"));
+            }
+            folders.push(path);
+        }
+    }
+    found
+}
+
+fn processes(root: &Path) -> impl Iterator<Item = String> + use<> {
+    let instance = instance(&root.join("data/agent"));
+    crate::dev::processes().filter_map(move |(pid, line)| {
+        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let ours = groups.contains(&format!("/roadstead/{instance}/"));
+        ours.then(|| format!("process {pid} {}", line.join(" ")))
+    })
+}
+
+fn mounts(root: &Path) -> impl Iterator<Item = String> + use<> {
+    let root = root.to_owned();
+    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let paths: Vec<String> =
+        text.lines().filter_map(|line| line.split(' ').nth(4)).map(str::to_owned).collect();
+    paths
+        .into_iter()
+        .filter(move |path| Path::new(path).starts_with(&root))
+        .map(|path| format!("mount {path}"))
+}
+
+/// The part of cgroup names that tells agents of one machine apart.
+fn instance(data_dir: &Path) -> String {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(data_dir.as_os_str().as_encoded_bytes());
+    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
