@@ -192,7 +192,8 @@ impl Network {
         guard(&self.inner.publisher).check(protocol, port)
     }
 
-    /// Removes namespaces and interfaces that belong to none of the known containers; returns their names.
+    /// Removes namespaces and interfaces that belong to none of the known containers; returns their names. A container
+    /// that is being attached meanwhile must be among the known ones.
     ///
     /// # Errors
     /// The first thing that could not be removed; the others were tried all the same.

@@ -19,6 +19,7 @@ mod batch;
 mod expression;
 mod published;
 mod socket;
+mod track;
 
 /// The name of the table of the default bridge; other bridges' tables carry their name too, so that two agents
 /// on one host do not share a table.
@@ -99,6 +100,8 @@ impl Filter {
             published::write(&mut batch, change);
         }
         self.socket.commit(batch)?;
+        let stale = |change| track::stale(self.applied.get(&published::key(change)), change);
+        let stale: Vec<_> = changes.iter().flat_map(stale).collect();
         for change in changes {
             match change {
                 published::Change::Set(key, targets) => {
@@ -109,12 +112,27 @@ impl Filter {
                 }
             }
         }
+        self.forget(&stale);
         Ok(())
+    }
+
+    /// The ports are as wanted already, so what cannot be forgotten is not an error: those flows end by themselves
+    /// once their clients are silent for two minutes.
+    fn forget(&mut self, stale: &[track::Stale]) {
+        for flows in stale {
+            let request = |sequence| batch::delete_flows(&flows.attributes(), sequence);
+            match self.socket.request(request, |_| {}) {
+                // There are none.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::warn!(?flows, %error, "cannot end stale UDP flows"),
+                Ok(()) => {}
+            }
+        }
     }
 
     fn read_back(&mut self) -> io::Result<()> {
         let (table, applied) = (&self.table, &mut self.applied);
-        self.socket.dump(
+        self.socket.request(
             |sequence| batch::list_rules(table, sequence),
             |rule| {
                 let chain = attribute::find(rule, RULE_CHAIN).and_then(attribute::text);

@@ -3,14 +3,14 @@
 use std::{
     collections::BTreeMap,
     io::ErrorKind,
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, TcpListener, UdpSocket},
     time::{Duration, Instant},
 };
 
 use agent_engine::network::{NetworkError, Protocol, PublishedPort};
 
 use crate::{
-    lab::{HOST_ON_LAN, LAN_PEER, id, inside, on_fresh_host, tcp},
+    lab::{HOST_ON_LAN, LAN_PEER, id, inside, on_fresh_host, tcp, within},
     wire::{Server, answer_one_datagram, ask, ask_by_datagram},
 };
 
@@ -59,6 +59,33 @@ fn datagrams_are_translated_too() {
         assert!(network.set_published(vec![port]).await.unwrap().is_empty());
         answer_one_datagram(&inside(&one), (Ipv4Addr::UNSPECIFIED, 53));
         assert_eq!(ask_by_datagram(&peer, (HOST_ON_LAN, 5353)).unwrap(), LAN_PEER.to_string());
+        network.remove_all().await.unwrap();
+    });
+}
+
+#[test]
+fn a_datagram_client_that_keeps_its_port_follows_the_targets() {
+    on_fresh_host(|lab| async move {
+        let network = lab.open().await;
+        let peer = lab.lan_peer().await;
+        let one = network.attach(&id(1)).await.unwrap();
+        let two = network.attach(&id(2)).await.unwrap();
+        let servers = [&one, &two].map(inside);
+        let port = |targets| PublishedPort { protocol: Protocol::Udp, port: 5353, targets };
+        let client = within(&peer, || UdpSocket::bind("0.0.0.0:4000").unwrap());
+        client.set_read_timeout(Some(Duration::from_millis(1500))).unwrap();
+        client.connect((HOST_ON_LAN, 5353)).unwrap();
+        let ask = || {
+            let mut buffer = [0u8; 64];
+            client.send(b"who").and_then(|_| client.recv(&mut buffer)).map(|count| buffer[..count].to_vec())
+        };
+        network.set_published(vec![port(Vec::new())]).await.unwrap();
+        client.send(b"too early").unwrap();
+        for (server, target) in servers.iter().zip([&one, &two]) {
+            answer_one_datagram(server, (Ipv4Addr::UNSPECIFIED, 53));
+            network.set_published(vec![port(vec![(target.address, 53)])]).await.unwrap();
+            assert_eq!(ask().expect("the present target answers"), LAN_PEER.to_string().into_bytes());
+        }
         network.remove_all().await.unwrap();
     });
 }

@@ -3,6 +3,8 @@
 use super::{attribute::Attributes, expression::Expressions};
 
 const SUBSYSTEM: u16 = 10;
+/// `IPCTNL_MSG_CT_DELETE` of the subsystem of connection tracking, which shares the socket.
+const DELETE_FLOWS: u16 = (1 << 8) | 2;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 const FAMILY_UNSPECIFIED: u8 = 0;
@@ -217,6 +219,14 @@ pub(super) fn list_rules(table: &str, sequence: u32) -> Vec<u8> {
     let kind = (SUBSYSTEM << 8) | Message::GetRule as u16;
     let flags = FLAG_REQUEST | FLAG_DUMP;
     write_message(&mut bytes, kind, flags, sequence, FAMILY_IPV4, 0, attributes.as_slice());
+    bytes
+}
+
+/// A request to connection tracking to delete flows.
+pub(super) fn delete_flows(which: &Attributes, sequence: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let flags = FLAG_REQUEST | FLAG_ACK;
+    write_message(&mut bytes, DELETE_FLOWS, flags, sequence, FAMILY_IPV4, 0, which.as_slice());
     bytes
 }
 

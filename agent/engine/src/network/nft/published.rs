@@ -52,6 +52,13 @@ pub(super) enum Change<'a> {
     Remove(PortKey),
 }
 
+/// The port a change is about.
+pub(super) fn key(change: &Change<'_>) -> PortKey {
+    match change {
+        Change::Set(key, _) | Change::Remove(key) => *key,
+    }
+}
+
 /// What separates the kernel's state from the wanted one. Ports without targets have no chain.
 pub(super) fn changes<'a>(applied: &Applied, wanted: &'a BTreeMap<PortKey, Vec<Target>>) -> Vec<Change<'a>> {
     let served = |key: &PortKey| wanted.get(key).is_some_and(|targets| !targets.is_empty());

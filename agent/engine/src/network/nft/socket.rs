@@ -74,8 +74,9 @@ impl Socket {
         }
     }
 
-    /// Sends a request and hands each part of its answer, without header, to `each`.
-    pub(super) fn dump(
+    /// Sends a request and hands each part of its answer, without header, to `each`; ends with the
+    /// acknowledgement of a request that has no answer.
+    pub(super) fn request(
         &mut self,
         request: impl FnOnce(u32) -> Vec<u8>,
         mut each: impl FnMut(&[u8]),
