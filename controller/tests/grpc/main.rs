@@ -1,0 +1,11 @@
+//! The controller as its callers see it: a real server over TLS on loopback,
+//! with the real leader loop, over a Raft log in memory.
+
+mod access;
+mod control;
+mod dispatch;
+mod identity;
+mod logs;
+mod node_api;
+mod rig;
+mod trace;
