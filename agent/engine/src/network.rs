@@ -9,6 +9,7 @@
 //! | `reaper` | deletion of host ends in batches |
 //! | `publisher`, `port` | holding host ports, so that a conflict is found |
 //! | `nft` | the packet filter table |
+//! | `watcher` | notices when somebody flushes it |
 //!
 //! Lifecycle: `open`, then `attach` and `detach` by container id in any order and as often as one likes, and
 //! `set_published` with the whole wanted set after each change. Dropping the handle changes nothing on the host:
@@ -31,6 +32,7 @@ use self::{
     nft::Filter,
     publisher::Publisher,
     reaper::Reaper,
+    watcher::Watcher,
 };
 
 mod error;
@@ -43,6 +45,7 @@ mod publisher;
 mod reaper;
 mod subnet;
 mod sysctl;
+mod watcher;
 
 pub use error::NetworkError;
 pub use port::{Protocol, PublishedPort};
@@ -87,7 +90,8 @@ struct Inner {
     links: Arc<Links>,
     reaper: Reaper,
     leases: Mutex<Leases>,
-    publisher: Mutex<Publisher>,
+    publisher: Arc<Mutex<Publisher>>,
+    _watcher: Watcher,
     busy: Mutex<BTreeMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
 
@@ -119,12 +123,14 @@ impl Network {
         for (name, address) in links.host_ends(bridge).await? {
             leases.adopt(name, address);
         }
+        let publisher = Arc::new(Mutex::new(Publisher::new(filter)));
         let inner = Inner {
             bridge,
             reaper: Reaper::start(Arc::clone(&links)),
             links,
             leases: Mutex::new(leases),
-            publisher: Mutex::new(Publisher::new(filter)),
+            _watcher: Watcher::start(Arc::clone(&publisher))?,
+            publisher,
             busy: Mutex::default(),
             config,
         };

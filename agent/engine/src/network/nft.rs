@@ -38,6 +38,7 @@ pub(super) struct Filter {
     bridge: String,
     subnet: Subnet,
     applied: Applied,
+    removed: bool,
 }
 
 impl Filter {
@@ -54,7 +55,7 @@ impl Filter {
             source,
         })?;
         let bridge = bridge.to_owned();
-        let mut filter = Self { socket, table, bridge, subnet, applied: Applied::new() };
+        let mut filter = Self { socket, table, bridge, subnet, applied: Applied::new(), removed: false };
         filter.read_back().map_err(|error| filter.failed("list the rules", error))?;
         let mut batch = filter.socket.batch(&filter.table);
         base::write(&mut batch, &filter.bridge, subnet);
@@ -68,19 +69,39 @@ impl Filter {
         wanted: &BTreeMap<PortKey, Vec<(Ipv4Addr, u16)>>,
     ) -> Result<(), NetworkError> {
         let result = match self.apply(wanted, false) {
-            // Somebody flushed the whole rule set: write all of ours again.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                tracing::warn!(table = self.table, "packet filter table is gone; writing it again");
-                self.applied.clear();
-                self.apply(wanted, true)
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.write_again(wanted),
             result => result,
         };
         result.map_err(|error| self.failed("change the published ports", error))
     }
 
-    /// Removes the table with everything in it.
+    /// Writes everything again if somebody flushed the table or the whole rule set; else does nothing.
+    pub(super) fn restore(&mut self) -> Result<(), NetworkError> {
+        if self.removed {
+            return Ok(());
+        }
+        let (mut rules, table) = (0u32, &self.table);
+        let list = |sequence| batch::list_rules(table, Some(base::NEVER_EMPTY), sequence);
+        let listed = self.socket.request(list, |_| rules += 1);
+        let restored = listed.and_then(|()| match rules {
+            0 => self.write_again(&published::written(&self.applied)),
+            _ => Ok(()),
+        });
+        restored.map_err(|error| self.failed("write the rules again", error))
+    }
+
+    fn write_again(&mut self, wanted: &BTreeMap<PortKey, Vec<(Ipv4Addr, u16)>>) -> io::Result<()> {
+        tracing::warn!(
+            table = self.table,
+            "the packet filter was flushed by somebody; writing our rules again"
+        );
+        self.applied.clear();
+        self.apply(wanted, true)
+    }
+
+    /// Removes the table with everything in it, for good.
     pub(super) fn remove(&mut self) -> Result<(), NetworkError> {
+        self.removed = true;
         self.applied.clear();
         let mut batch = self.socket.batch(&self.table);
         batch.delete_table();
@@ -133,7 +154,7 @@ impl Filter {
     fn read_back(&mut self) -> io::Result<()> {
         let (table, applied) = (&self.table, &mut self.applied);
         self.socket.request(
-            |sequence| batch::list_rules(table, sequence),
+            |sequence| batch::list_rules(table, None, sequence),
             |rule| {
                 let chain = attribute::find(rule, RULE_CHAIN).and_then(attribute::text);
                 let comment = attribute::find(rule, RULE_USER_DATA).and_then(batch::decode_comment);

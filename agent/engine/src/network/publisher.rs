@@ -49,6 +49,11 @@ impl Publisher {
         if self.held.contains_key(&(protocol, port)) { Ok(()) } else { hold(protocol, port).map(drop) }
     }
 
+    /// Writes the rules again if they were flushed.
+    pub(super) fn restore(&mut self) -> Result<(), NetworkError> {
+        self.filter.restore()
+    }
+
     /// Gives every port back and removes the table.
     pub(super) fn remove(&mut self) -> Result<(), NetworkError> {
         self.filter.remove()?;

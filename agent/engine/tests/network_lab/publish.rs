@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agent_engine::network::{NetworkError, Protocol, PublishedPort};
+use agent_engine::network::{Network, NetworkError, Protocol, PublishedPort};
 
 use crate::{
     lab::{HOST_ON_LAN, LAN_PEER, id, inside, on_fresh_host, tcp, within},
@@ -177,19 +177,41 @@ fn a_lan_peer_cannot_route_past_the_published_ports() {
 
 #[test]
 fn a_flushed_rule_set_is_written_again_with_the_next_change() {
-    on_fresh_host(|lab| async move {
+    flushed("ruleset", |network, target| async move {
+        network.set_published(vec![tcp(8080, &[target]), tcp(8081, &[target])]).await.unwrap();
+    });
+}
+
+#[test]
+fn a_flushed_rule_set_is_written_again_by_itself() {
+    flushed("ruleset", |_network, _| tokio::time::sleep(Duration::from_secs(1)));
+}
+
+#[test]
+fn a_flushed_table_is_written_again_by_itself() {
+    flushed("table ip roadstead", |_network, _| tokio::time::sleep(Duration::from_secs(1)));
+}
+
+fn flushed<F: Future<Output = ()>>(
+    what: &'static str,
+    then: impl FnOnce(Network, (Ipv4Addr, u16)) -> F + Send + 'static,
+) {
+    on_fresh_host(move |lab| async move {
         let network = lab.open().await;
         let one = network.attach(&id(1)).await.unwrap();
         let _server = Server::start(&inside(&one), "one", (Ipv4Addr::UNSPECIFIED, 80));
-        let target = [(one.address, 80)];
-        network.set_published(vec![tcp(8080, &target)]).await.unwrap();
-        let status = std::process::Command::new("nft").args(["flush", "ruleset"]).status().unwrap();
-        assert!(status.success());
-        network.set_published(vec![tcp(8080, &target), tcp(8081, &target)]).await.unwrap();
-        for port in [8080, 8081] {
-            ask(&lab.host, (Ipv4Addr::LOCALHOST, port)).unwrap();
-        }
+        network.set_published(vec![tcp(8080, &[(one.address, 80)])]).await.unwrap();
+        let before = lab.rules();
+        let flush = std::process::Command::new("nft").args(["flush", what]).status().unwrap();
+        assert!(flush.success());
+        assert_ne!(lab.rules(), before);
+        then(network.clone(), (one.address, 80)).await;
+        ask(&lab.host, (Ipv4Addr::LOCALHOST, 8080)).unwrap();
+        network.set_published(vec![tcp(8080, &[(one.address, 80)])]).await.unwrap();
+        assert_eq!(lab.rules(), before);
         network.remove_all().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(lab.rules(), "", "what is removed stays removed");
     });
 }
 

@@ -35,6 +35,9 @@ use crate::network::subnet::Subnet;
 /// Name of the verdict map from protocol and port to the chain of a published port.
 pub(super) const PORTS: &str = "ports";
 
+/// Name of a chain that always has rules.
+pub(super) const NEVER_EMPTY: &str = "raw";
+
 /// nft's numbers for the types of a concatenation, six bits each.
 const PROTOCOL_THEN_PORT: u32 = (12 << 6) | 13;
 

@@ -212,10 +212,13 @@ pub(super) const ANONYMOUS_MAP: &str = "__map%d";
 /// The kernel's mark for maps whose data are verdicts.
 const VERDICT_TYPE: u32 = 0xffff_ff00;
 
-/// A request for all rules of a table.
-pub(super) fn list_rules(table: &str, sequence: u32) -> Vec<u8> {
+/// A request for the rules of a table, or of one chain of it.
+pub(super) fn list_rules(table: &str, chain: Option<&str>, sequence: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let attributes = Attributes::default().text(1, table);
+    let mut attributes = Attributes::default().text(1, table);
+    if let Some(chain) = chain {
+        attributes = attributes.text(2, chain);
+    }
     let kind = (SUBSYSTEM << 8) | Message::GetRule as u16;
     let flags = FLAG_REQUEST | FLAG_DUMP;
     write_message(&mut bytes, kind, flags, sequence, FAMILY_IPV4, 0, attributes.as_slice());

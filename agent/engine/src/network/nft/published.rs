@@ -52,6 +52,15 @@ pub(super) enum Change<'a> {
     Remove(PortKey),
 }
 
+/// The ports this agent wrote, with their targets.
+pub(super) fn written(applied: &Applied) -> BTreeMap<PortKey, Vec<Target>> {
+    let targets = |known: &Known| match known {
+        Known::Targets(targets) => Some(targets.clone()),
+        Known::Digest(_) => None,
+    };
+    applied.iter().filter_map(|(key, known)| Some((*key, targets(known)?))).collect()
+}
+
 /// The port a change is about.
 pub(super) fn key(change: &Change<'_>) -> PortKey {
     match change {

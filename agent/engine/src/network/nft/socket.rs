@@ -4,6 +4,7 @@
 
 use std::{io, os::fd::OwnedFd, time::Duration};
 
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind,
     netlink::{NETFILTER, SocketAddrNetlink},
@@ -115,8 +116,8 @@ impl Socket {
                     return Err(io::Error::other("the kernel's answer is longer than the buffer"));
                 }
                 Ok((_, count)) => return Ok(count),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => return Err(io::ErrorKind::TimedOut.into()),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Err(io::ErrorKind::TimedOut.into()),
                 Err(errno) => return Err(errno.into()),
             }
         }
