@@ -61,7 +61,7 @@ fn names_and_ports_that_are_taken_are_named() {
     let dev = Dev::start(&host, dir.path(), &[]);
     let before = inventory::of(&host, dir.path());
     dev.ctl(&["service", "create", "--name", "web", "--publish", "8080:80", "roadstead/hello"]);
-    refused(&dev, &["service", "create", "--name", "web", "roadstead/hello"], 4, &["web", "already"]);
+    refused(&dev, &["service", "create", "--name", "web", "roadstead/hello"], 4, &["web", "taken"]);
     let other = ["service", "create", "--name", "other", "--publish", "8080:80", "roadstead/hello"];
     refused(&dev, &other, 4, &["8080", "web"]);
     dev.ctl(&["service", "rm", "web"]);

@@ -109,9 +109,9 @@ pub(crate) fn judge(file: &File) -> Vec<Violation> {
 
 #[test]
 fn imports_across_a_boundary_are_found() {
-    let manifest = |folder: &str, dependency: &str| File {
-        path: format!("{folder}/Cargo.toml"),
-        text: format!("[dependencies]\n{dependency} = {{ workspace = true }}\n"),
+    let manifest = |folder: &str, dependency: &str| {
+        let text = format!("[dependencies]\n{dependency} = {{ workspace = true }}\n");
+        File::example(&format!("{folder}/Cargo.toml"), &text)
     };
     for (folder, dependency) in [
         ("controller/core", "tokio"),

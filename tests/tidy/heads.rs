@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     fn file(path: &str, text: &str) -> File {
-        File { path: path.into(), text: text.into() }
+        File::example(path, text)
     }
 
     #[test]

@@ -28,12 +28,12 @@ pub(crate) fn judge(file: &File) -> Vec<Violation> {
 #[test]
 fn a_version_of_its_own_is_found() {
     let text = "[lints]\nworkspace = true\n[dependencies]\nserde = \"1\"\ntokio = { workspace = true }\n";
-    let file = File { path: "x/Cargo.toml".into(), text: text.into() };
+    let file = File::example("x/Cargo.toml", text);
     assert_eq!(judge(&file).len(), 1);
 }
 
 #[test]
 fn missing_lints_are_found() {
-    let file = File { path: "x/Cargo.toml".into(), text: "[package]\nname = \"x\"\n".into() };
+    let file = File::example("x/Cargo.toml", "[package]\nname = \"x\"\n");
     assert_eq!(judge(&file).len(), 1);
 }

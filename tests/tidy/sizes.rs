@@ -49,16 +49,15 @@ mod tests {
     #[test]
     fn long_files_and_functions_are_found() {
         let body = "    let a = 1;\n".repeat(FUNCTION);
-        let file =
-            File { path: "a.rs".into(), text: format!("//! x\npub(crate) async fn f() {{\n{body}}}\n") };
+        let file = File::example("a.rs", &format!("//! x\npub(crate) async fn f() {{\n{body}}}\n"));
         assert_eq!(judge(&file).len(), 1);
-        let file = File { path: "a.rs".into(), text: "// x\n".repeat(FILE + 1) };
+        let file = File::example("a.rs", &"// x\n".repeat(FILE + 1));
         assert_eq!(judge(&file).len(), 1);
     }
 
     #[test]
     fn a_function_ends_at_its_own_brace() {
         let text = "//! x\nfn f() {\n    if a {\n    }\n}\n".to_owned() + &"// y\n".repeat(FUNCTION);
-        assert!(judge(&File { path: "a.rs".into(), text }).is_empty());
+        assert!(judge(&File::example("a.rs", &text)).is_empty());
     }
 }

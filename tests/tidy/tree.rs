@@ -11,6 +11,8 @@ pub(crate) struct File {
     pub(crate) path: String,
     /// Its whole text.
     pub(crate) text: String,
+    /// Whether it is compiled for tests only.
+    pub(crate) test: bool,
 }
 
 /// A broken rule.
@@ -33,21 +35,36 @@ impl File {
         Violation { path: self.path.clone(), line, what: what.into() }
     }
 
-    /// The number of the line where the inline test module begins; the last line if none does.
-    pub(crate) fn tests_begin(&self) -> usize {
-        if self.is_test() {
-            return 0;
-        }
-        self.text.lines().position(|line| line.trim() == "#[cfg(test)]").unwrap_or(usize::MAX)
+    /// A file with this text, for the tests of the rules themselves.
+    #[cfg(test)]
+    pub(crate) fn example(path: &str, text: &str) -> Self {
+        Self { path: path.into(), text: text.into(), test: false }
     }
 
-    /// Whether the file is test code as a whole.
-    pub(crate) fn is_test(&self) -> bool {
-        self.path.starts_with("tests/")
-            || self.path.contains("/tests/")
-            || self.path.ends_with("/tests.rs")
-            || self.path.contains("suite")
-            || self.path.contains("/examples/")
+    /// The number of the line where test code begins; `usize::MAX` if none does.
+    pub(crate) fn tests_begin(&self) -> usize {
+        if self.test {
+            return 0;
+        }
+        let lines: Vec<&str> = self.text.lines().map(str::trim).collect();
+        let begins = |pair: &[&str]| {
+            pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod ") && pair[1].ends_with('{')
+        };
+        lines.windows(2).position(begins).unwrap_or(usize::MAX)
+    }
+
+    /// The files that this one declares as modules for tests: `#[cfg(test)] mod name;`.
+    fn test_modules(&self) -> Vec<String> {
+        let stem = self.path.trim_end_matches(".rs");
+        let root = ["/lib", "/main"].iter().find_map(|name| stem.strip_suffix(name));
+        let folder = root.unwrap_or(stem);
+        let lines: Vec<&str> = self.text.lines().map(str::trim).collect();
+        let declared = |pair: &[&str]| {
+            let module = pair[1].rsplit(' ').next().and_then(|name| name.strip_suffix(';'))?;
+            let is_module = pair[0] == "#[cfg(test)]" && pair[1].contains("mod ");
+            is_module.then(|| format!("{folder}/{module}.rs"))
+        };
+        lines.windows(2).filter_map(declared).collect()
     }
 }
 
@@ -67,9 +84,35 @@ fn read(keep: impl Fn(&str) -> bool) -> Vec<File> {
     paths.dedup();
     let file = |path: &str| {
         let text = std::fs::read_to_string(root().join(path)).ok()?;
-        Some(File { path: path.to_owned(), text })
+        let test = path.starts_with("tests/") || path.contains("/tests/");
+        Some(File { path: path.to_owned(), text, test })
     };
-    paths.into_iter().filter_map(file).collect()
+    let mut files: Vec<File> = paths.into_iter().filter_map(file).collect();
+    mark_test_modules(&mut files);
+    files
+}
+
+/// A module of a module for tests is one too, so this goes on until nothing changes.
+fn mark_test_modules(files: &mut [File]) {
+    let mut tests: Vec<String> = files.iter().flat_map(File::test_modules).collect();
+    while let Some(path) = tests.pop() {
+        let below = format!("{}/", path.trim_end_matches(".rs"));
+        for file in files.iter_mut().filter(|file| file.path == path || file.path.starts_with(&below)) {
+            file.test = true;
+        }
+    }
+}
+
+#[test]
+fn modules_for_tests_are_marked_with_what_is_below_them() {
+    let mut files = [
+        File::example("a/src/lib.rs", "#[cfg(test)]\nmod suite;\nmod b;\n"),
+        File::example("a/src/suite.rs", ""),
+        File::example("a/src/suite/deep.rs", ""),
+        File::example("a/src/b.rs", ""),
+    ];
+    mark_test_modules(&mut files);
+    assert_eq!(files.map(|file| file.test), [false, true, true, false]);
 }
 
 /// All Rust sources.
