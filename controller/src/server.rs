@@ -32,6 +32,8 @@ use crate::tls::{self, Limits, OwnCertificate, Peer, TlsError};
 const GRACE: Duration = Duration::from_secs(2);
 /// Calls at a time on one connection.
 const STREAMS: u32 = 256;
+/// The largest report of an agent, in bytes: 1,000 statuses with long errors.
+const REPORT_MAX: usize = 16 << 20;
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Why the server ended, or never began.
@@ -166,13 +168,15 @@ pub async fn serve(
     let renewal = tls::keep_fresh(own, ca.clone(), admin_dir);
     let forget = forget_removed_nodes(store.clone(), nodes.clone());
     let context = Context { store, leader, ca, ids, nodes, closing: Closing(closing.clone()) };
+    let dispatch =
+        DispatchServer::new(DispatchApi::new(context.clone())).max_decoding_message_size(REPORT_MAX);
     let server = Server::builder()
         .layer(AccessLayer)
         .max_concurrent_streams(STREAMS)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .add_service(ControlServer::new(ControlApi::new(context.clone())))
-        .add_service(DispatchServer::new(DispatchApi::new(context.clone())))
+        .add_service(dispatch)
         .add_service(IdentityServer::new(IdentityApi::new(context)))
         .serve_with_incoming_shutdown(incoming, async move { Closing(closing).closed().await });
     let mut server = std::pin::pin!(server);

@@ -6,7 +6,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use crate::dispatch::Agent;
-use crate::node_api::NodeApi;
+use crate::node_api::{CUT, NodeApi};
 use crate::rig::{PATIENCE, Rig, create, spec};
 
 const MS: u64 = 1_000_000;
@@ -80,9 +80,11 @@ async fn the_logs_of_all_tasks_are_merged_also_of_those_that_appear_later() {
     }
     // An interrupted stream goes on where it was, without repeating a line.
     node.write(&ids[0], 2 * MS, "before");
-    node.write(&ids[0], 2 * MS, "(cut)");
     assert_eq!(next(&mut follow).await.unwrap().unwrap().1, "before");
-    node.write(&ids[0], 3 * MS, "(end of cuts)");
+    node.write(&ids[0], 2 * MS, std::str::from_utf8(CUT).unwrap());
+    node.write(&ids[0], 2 * MS + 1, "after");
+    assert_eq!(next(&mut follow).await.unwrap().unwrap().1, "after");
+    assert!(node.asked.lock().unwrap().iter().any(|request| request.follow && request.since_ms == 2));
     let read = admin.get_service(v1::GetServiceRequest { service: made.id }).await.unwrap().into_inner();
     let version = read.service.unwrap().version;
     let update = v1::UpdateServiceRequest { service: "web".to_owned(), version, spec: Some(spec("web", 3)) };

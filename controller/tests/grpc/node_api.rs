@@ -20,6 +20,9 @@ use crate::rig::{Card, Rig};
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Unary<T> = Result<Response<T>, Status>;
 
+/// A line that is not sent: it breaks the stream that comes to it, once.
+pub(crate) const CUT: &[u8] = b"(cut)";
+
 /// Lines per container, which tests add to.
 #[derive(Clone, Default)]
 pub(crate) struct NodeApi {
@@ -44,6 +47,12 @@ impl NodeApi {
     pub(crate) fn write(&self, container: &str, time_ns: u64, text: &str) {
         let line = v1::LogLine { time_ns, stderr: false, data: text.as_bytes().to_vec() };
         self.lines.lock().unwrap().entry(container.to_owned()).or_default().push(line);
+    }
+
+    fn remove(&self, container: &str, at: usize) {
+        if let Some(lines) = self.lines.lock().unwrap().get_mut(container) {
+            lines.remove(at);
+        }
     }
 
     /// Line number `at` of a container; `None` when there is no such container.
@@ -77,12 +86,10 @@ impl NodeControl for NodeApi {
             let mut at = 0;
             loop {
                 match api.line(&request.container, at).flatten() {
-                    Some(line) if line.data == b"(cut)" => {
-                        at += 1;
-                        if line.time_ns / 1_000_000 >= request.since_ms {
-                            let _ = sender.send(Err(Status::unavailable("the agent restarts"))).await;
-                            return;
-                        }
+                    Some(line) if line.data == CUT => {
+                        api.remove(&request.container, at);
+                        let _ = sender.send(Err(Status::unavailable("the agent restarts"))).await;
+                        return;
                     }
                     Some(line) => {
                         at += 1;

@@ -69,6 +69,13 @@ impl Rig {
         let mut status = store.status_changes();
         let lead = status.wait_for(|status| status.leading);
         drop(tokio::time::timeout(PATIENCE, lead).await.unwrap().unwrap());
+        // The server writes the bundle before it answers, and the certificate last.
+        let bundle = async {
+            while !dir.path().join("admin/cert.pem").exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, bundle).await.unwrap();
         Self { address, ca, store, raft, leader, server, stop, dir }
     }
 
