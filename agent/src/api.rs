@@ -1,0 +1,146 @@
+//! The gRPC service `NodeControl`: what this agent does on its own host. One
+//! resource per file; here requests are only handed on, each within the trace of
+//! its caller. Who may call is decided by [`crate::server`], before.
+
+mod attach;
+mod container;
+mod image;
+mod log;
+mod node;
+
+use std::pin::Pin;
+
+use agent_engine::Engine;
+use futures::Stream;
+use proto::v1;
+use proto::v1::node_control_server::NodeControl;
+use tokio::sync::watch;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument;
+
+use crate::session::Link;
+use crate::shutdown::Shutdown;
+use crate::task::fetch::Fetcher;
+use crate::telemetry::request_span;
+
+/// Messages that may wait for a slow client before the source is paused.
+const STREAM_QUEUE: usize = 16;
+
+/// A stream of answers.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The service. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// The containers.
+    pub engine: Engine,
+    /// Missing images.
+    pub fetcher: Fetcher,
+    /// What is known of the cluster.
+    pub link: watch::Receiver<Link>,
+    /// To end the agent.
+    pub shutdown: Shutdown,
+}
+
+/// Runs one request in a span that belongs to its caller's trace.
+async fn traced<Q, A>(
+    name: &'static str,
+    request: Request<Q>,
+    answer: impl AsyncFnOnce(Q) -> Result<A, Status>,
+) -> Result<Response<A>, Status> {
+    let span = request_span(name, request.metadata());
+    answer(request.into_inner()).instrument(span).await.map(Response::new)
+}
+
+#[tonic::async_trait]
+impl NodeControl for Api {
+    async fn get_node(
+        &self,
+        request: Request<v1::GetNodeRequest>,
+    ) -> Result<Response<v1::GetNodeResponse>, Status> {
+        traced("GetNode", request, async |_| Ok(node::get(self))).await
+    }
+
+    async fn shutdown(
+        &self,
+        request: Request<v1::ShutdownRequest>,
+    ) -> Result<Response<v1::ShutdownResponse>, Status> {
+        traced("Shutdown", request, async |request| Ok(node::shutdown(self, request))).await
+    }
+
+    type PullImageStream = Answers<v1::PullImageResponse>;
+
+    async fn pull_image(
+        &self,
+        request: Request<v1::PullImageRequest>,
+    ) -> Result<Response<Self::PullImageStream>, Status> {
+        traced("PullImage", request, async |request| image::pull(self, &request)).await
+    }
+
+    async fn list_images(
+        &self,
+        request: Request<v1::ListImagesRequest>,
+    ) -> Result<Response<v1::ListImagesResponse>, Status> {
+        traced("ListImages", request, async |_| image::list(self).await).await
+    }
+
+    async fn create_container(
+        &self,
+        request: Request<v1::CreateContainerRequest>,
+    ) -> Result<Response<v1::CreateContainerResponse>, Status> {
+        traced("CreateContainer", request, async |request| container::create(self, request).await).await
+    }
+
+    async fn start_container(
+        &self,
+        request: Request<v1::StartContainerRequest>,
+    ) -> Result<Response<v1::StartContainerResponse>, Status> {
+        traced("StartContainer", request, async |request| container::start(self, &request).await).await
+    }
+
+    type AttachContainerStream = Answers<v1::AttachContainerResponse>;
+
+    async fn attach_container(
+        &self,
+        request: Request<Streaming<v1::AttachContainerRequest>>,
+    ) -> Result<Response<Self::AttachContainerStream>, Status> {
+        traced("AttachContainer", request, async |requests| attach::attach(self, requests).await).await
+    }
+
+    async fn wait_container(
+        &self,
+        request: Request<v1::WaitContainerRequest>,
+    ) -> Result<Response<v1::WaitContainerResponse>, Status> {
+        traced("WaitContainer", request, async |request| container::wait(self, &request).await).await
+    }
+
+    async fn kill_container(
+        &self,
+        request: Request<v1::KillContainerRequest>,
+    ) -> Result<Response<v1::KillContainerResponse>, Status> {
+        traced("KillContainer", request, async |request| container::kill(self, &request).await).await
+    }
+
+    async fn remove_container(
+        &self,
+        request: Request<v1::RemoveContainerRequest>,
+    ) -> Result<Response<v1::RemoveContainerResponse>, Status> {
+        traced("RemoveContainer", request, async |request| container::remove(self, &request).await).await
+    }
+
+    async fn list_containers(
+        &self,
+        request: Request<v1::ListContainersRequest>,
+    ) -> Result<Response<v1::ListContainersResponse>, Status> {
+        traced("ListContainers", request, async |request| Ok(container::list(self, &request))).await
+    }
+
+    type ContainerLogsStream = Answers<v1::ContainerLogsResponse>;
+
+    async fn container_logs(
+        &self,
+        request: Request<v1::ContainerLogsRequest>,
+    ) -> Result<Response<Self::ContainerLogsStream>, Status> {
+        traced("ContainerLogs", request, async |request| log::read(self, &request)).await
+    }
+}

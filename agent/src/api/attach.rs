@@ -1,0 +1,161 @@
+//! A container's terminal or pipes over a gRPC stream. Output goes down as it
+//! comes: raw from a terminal, else taken out of the keeper's frames. Input and
+//! window sizes come up. A client that hangs up leaves the container alone.
+
+use agent_engine::{Attachment, Engine};
+use proto::v1;
+use proto::v1::attach_container_request::Message;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+use tracing::{Instrument, debug};
+
+use super::{Answers, Api, STREAM_QUEUE};
+use crate::{convert, error};
+
+/// The most output in one message.
+const PIECE: usize = 32 * 1024;
+/// Bytes in front of each frame: stream, three zeros, length.
+const FRAME_HEAD: usize = 8;
+
+type Output = mpsc::Sender<Result<v1::AttachContainerResponse, Status>>;
+
+pub(super) async fn attach(
+    api: &Api,
+    mut requests: Streaming<v1::AttachContainerRequest>,
+) -> Result<Answers<v1::AttachContainerResponse>, Status> {
+    let open = match requests.message().await? {
+        Some(v1::AttachContainerRequest { message: Some(Message::Open(open)) }) => open,
+        _ => return Err(error::invalid_field("open", "the first message names the container")),
+    };
+    let container = api.engine.inspect(&open.container).map_err(|fault| error::engine(&fault))?;
+    let attachment = api.engine.attach(&container.id).await.map_err(|fault| error::engine(&fault))?;
+    let raw = attachment.raw;
+    let (from, to) = tokio::io::split(attachment);
+    let (output, stream) = mpsc::channel(STREAM_QUEUE);
+    let engine = api.engine.clone();
+    let work = async move {
+        tokio::select! {
+            () = output_down(from, raw, output.clone()) => {}
+            // When the client is gone both halves are dropped, and with them the attachment.
+            () = input_up(&engine, &container.id, requests, to) => output.closed().await,
+        }
+    };
+    tokio::spawn(work.in_current_span());
+    Ok(Box::pin(ReceiverStream::new(stream)))
+}
+
+async fn output_down(from: ReadHalf<Attachment>, raw: bool, output: Output) {
+    let result = if raw { copy_raw(from, &output).await } else { copy_frames(from, &output).await };
+    if let Err(fault) = result {
+        let _ =
+            output.send(Err(Status::internal(format!("the container's output broke off: {fault}")))).await;
+    }
+}
+
+async fn copy_raw(mut from: impl AsyncRead + Unpin, output: &Output) -> std::io::Result<()> {
+    let mut piece = vec![0; PIECE];
+    loop {
+        let count = from.read(&mut piece).await?;
+        let message = v1::AttachContainerResponse { data: piece[..count].to_vec(), stderr: false };
+        if count == 0 || output.send(Ok(message)).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Frames may be longer than a message, so each is passed on in pieces.
+async fn copy_frames(mut from: impl AsyncRead + Unpin, output: &Output) -> std::io::Result<()> {
+    let mut head = [0; FRAME_HEAD];
+    loop {
+        match from.read_exact(&mut head).await {
+            Err(fault) if fault.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
+            other => other?,
+        };
+        let stderr = head[0] == 2;
+        let length = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
+        let mut left = usize::try_from(length).unwrap_or(usize::MAX);
+        while left > 0 {
+            let mut data = vec![0; left.min(PIECE)];
+            from.read_exact(&mut data).await?;
+            left -= data.len();
+            if output.send(Ok(v1::AttachContainerResponse { data, stderr })).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Ends when the client has nothing more to say or is gone.
+async fn input_up(
+    engine: &Engine,
+    id: &str,
+    mut requests: Streaming<v1::AttachContainerRequest>,
+    to: WriteHalf<Attachment>,
+) {
+    let mut to = Some(to);
+    while let Ok(Some(request)) = requests.message().await {
+        match request.message {
+            Some(Message::Stdin(data)) => {
+                if let Some(stdin) = &mut to
+                    && let Err(fault) = stdin.write_all(&data).await
+                {
+                    debug!(container = id, %fault, "its input is closed");
+                    to = None;
+                }
+            }
+            Some(Message::Resize(size)) => {
+                if let Some(size) = convert::window(size.rows, size.columns)
+                    && let Err(fault) = engine.resize(id, size).await
+                {
+                    debug!(container = id, %fault, "not resized");
+                }
+            }
+            Some(Message::StdinClosed(true)) => {
+                if let Some(mut stdin) = to.take() {
+                    let _ = stdin.shutdown().await;
+                }
+            }
+            Some(Message::StdinClosed(false) | Message::Open(_)) | None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(stream: u8, data: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(data.len()).unwrap().to_be_bytes();
+        [&[stream, 0, 0, 0][..], &length, data].concat()
+    }
+
+    #[tokio::test]
+    async fn frames_are_told_apart_and_long_ones_cut() {
+        let long = vec![b'x'; PIECE + 5];
+        let bytes = [frame(1, b"out"), frame(2, b"err"), frame(1, b""), frame(1, &long)].concat();
+        let (output, mut stream) = mpsc::channel(8);
+        copy_frames(&bytes[..], &output).await.unwrap();
+        drop(output);
+        let mut got = Vec::new();
+        while let Some(Ok(message)) = stream.recv().await {
+            got.push((message.data.len(), message.stderr));
+        }
+        assert_eq!(got, [(3, false), (3, true), (PIECE, false), (5, false)]);
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_breaks_off_is_an_error() {
+        let bytes = &frame(1, b"out")[..9];
+        let (output, _stream) = mpsc::channel(8);
+        assert!(copy_frames(bytes, &output).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_hung_up_ends_the_copy() {
+        let (output, stream) = mpsc::channel(1);
+        drop(stream);
+        copy_raw(tokio::io::repeat(b'x'), &output).await.unwrap();
+    }
+}

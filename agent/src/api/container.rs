@@ -1,0 +1,91 @@
+//! Containers, from making one to removing it. A container is named by its id,
+//! a unique beginning of that, its name, or the id of its task.
+
+use agent_engine::ContainerState;
+use agent_engine::image::Reference;
+use proto::v1;
+use tonic::Status;
+
+use super::{Api, image};
+use crate::{convert, error, telemetry};
+
+/// Signals have numbers from 1 to this.
+const SIGNAL_MAX: i32 = 64;
+
+pub(super) async fn create(
+    api: &Api,
+    request: v1::CreateContainerRequest,
+) -> Result<v1::CreateContainerResponse, Status> {
+    let spec = request.spec.as_ref().ok_or_else(|| error::invalid_field("spec", "it is missing"))?;
+    let mut config =
+        convert::container_config(spec, &request.ports).map_err(|fault| error::invalid(&fault))?;
+    let image = image::reference(&spec.image)?;
+    config.name = (!request.name.is_empty()).then(|| request.name.clone());
+    config.terminal = request.terminal;
+    config.open_stdin = request.stdin;
+    config.auto_remove = request.auto_remove;
+    config.window = convert::window(request.rows, request.columns);
+    config.traceparent = telemetry::context("");
+    obtain(api, &image, request.pull()).await?;
+    let id = api.engine.create(config).await.map_err(|fault| error::engine(&fault))?;
+    let name = api.engine.inspect(&id).map(|container| container.name).unwrap_or_default();
+    Ok(v1::CreateContainerResponse { id, name })
+}
+
+async fn obtain(api: &Api, image: &Reference, policy: v1::PullPolicy) -> Result<(), Status> {
+    match policy {
+        v1::PullPolicy::Missing => api.fetcher.ensure(image).await.map_err(|fault| error::pull(&fault)),
+        v1::PullPolicy::Always => {
+            api.engine.images().pull(image, |_| {}).await.map(drop).map_err(|fault| error::pull(&fault))
+        }
+        // Creating says so when it is missing.
+        v1::PullPolicy::Never => Ok(()),
+    }
+}
+
+pub(super) async fn start(
+    api: &Api,
+    request: &v1::StartContainerRequest,
+) -> Result<v1::StartContainerResponse, Status> {
+    api.engine.start(&request.container).await.map_err(|fault| error::engine(&fault))?;
+    Ok(v1::StartContainerResponse {})
+}
+
+pub(super) async fn wait(
+    api: &Api,
+    request: &v1::WaitContainerRequest,
+) -> Result<v1::WaitContainerResponse, Status> {
+    // One that could not be started will not exit: say why instead of waiting for ever.
+    let container = api.engine.inspect(&request.container).map_err(|fault| error::engine(&fault))?;
+    if let (ContainerState::Created, Some(reason)) = (container.state, container.error) {
+        return Ok(v1::WaitContainerResponse { exit_code: 127, oom_killed: false, error: reason });
+    }
+    let exit = api.engine.wait(&container.id).await.map_err(|fault| error::engine(&fault))?;
+    Ok(v1::WaitContainerResponse { exit_code: exit.code, oom_killed: exit.oom_killed, error: String::new() })
+}
+
+pub(super) async fn kill(
+    api: &Api,
+    request: &v1::KillContainerRequest,
+) -> Result<v1::KillContainerResponse, Status> {
+    if !(1..=SIGNAL_MAX).contains(&request.signal) {
+        let rule = format!("{} is not a signal from 1 to {SIGNAL_MAX}", request.signal);
+        return Err(error::invalid_field("signal", rule));
+    }
+    api.engine.kill(&request.container, request.signal).await.map_err(|fault| error::engine(&fault))?;
+    Ok(v1::KillContainerResponse {})
+}
+
+pub(super) async fn remove(
+    api: &Api,
+    request: &v1::RemoveContainerRequest,
+) -> Result<v1::RemoveContainerResponse, Status> {
+    api.engine.remove(&request.container, request.force).await.map_err(|fault| error::engine(&fault))?;
+    Ok(v1::RemoveContainerResponse {})
+}
+
+pub(super) fn list(api: &Api, request: &v1::ListContainersRequest) -> v1::ListContainersResponse {
+    let containers = api.engine.list().into_iter();
+    let shown = containers.filter(|container| request.all || container.state == ContainerState::Running);
+    v1::ListContainersResponse { containers: shown.map(convert::container).collect() }
+}

@@ -1,0 +1,29 @@
+//! A container's log, line by line.
+
+use agent_engine::{LogEntry, LogOptions};
+use futures::StreamExt;
+use proto::v1;
+use tonic::Status;
+
+use super::{Answers, Api};
+use crate::error;
+
+pub(super) fn read(
+    api: &Api,
+    request: &v1::ContainerLogsRequest,
+) -> Result<Answers<v1::ContainerLogsResponse>, Status> {
+    let options = LogOptions {
+        follow: request.follow,
+        tail: request.tail.map(|lines| usize::try_from(lines).unwrap_or(usize::MAX)),
+        since_ms: (request.since_ms > 0).then_some(request.since_ms),
+    };
+    let entries = api.engine.logs(&request.container, options).map_err(|fault| error::engine(&fault))?;
+    Ok(Box::pin(entries.map(|entry| Ok(v1::ContainerLogsResponse { line: Some(line(entry)) }))))
+}
+
+fn line(mut entry: LogEntry) -> v1::LogLine {
+    if entry.data.last() == Some(&b'\n') {
+        entry.data.pop();
+    }
+    v1::LogLine { time_ns: entry.time_ns, stderr: entry.stderr, data: entry.data }
+}

@@ -1,0 +1,136 @@
+//! The agent's command line. Parsing only: whether the host can do what is
+//! asked is [`crate::preflight`]'s business.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Parser;
+
+use crate::identity::JoinToken;
+
+/// Runs containers on this host, by itself or as a node of a cluster.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "agent", version)]
+pub struct Config {
+    /// Images, containers, logs and the node's certificate; survives a reboot
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/roadstead/agent")]
+    pub data_dir: PathBuf,
+    /// Sockets and network namespaces; empty after a reboot
+    #[arg(long, value_name = "DIR", default_value = "/run/roadstead")]
+    pub run_dir: PathBuf,
+    /// Where controllers reach this node's API, once it has joined a cluster
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:7444")]
+    pub listen: SocketAddr,
+    /// The same as others see it [default: --listen, or the address that leads to the controller]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
+    pub advertise: Option<String>,
+    /// Name of this node in the cluster [default: the host's name]
+    #[arg(long, value_name = "NODE")]
+    pub name: Option<String>,
+    /// Addresses for this host's containers
+    #[arg(long, value_name = "CIDR", default_value = "10.213.0.0/16")]
+    pub subnet: String,
+    /// The bridge that containers are attached to; made when missing
+    #[arg(long, value_name = "NAME", default_value = "roadstead0")]
+    pub bridge: String,
+    /// A label of this node, for placement constraints; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub labels: Vec<Label>,
+    /// A controller; needed once, with --token, to join its cluster
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
+    pub join: Option<String>,
+    /// A token of `ctl cluster token`; used once, the node's certificate replaces it
+    #[arg(
+        long,
+        value_name = "RDST1-...",
+        env = "ROADSTEAD_JOIN_TOKEN",
+        hide_env_values = true,
+        requires = "join"
+    )]
+    pub token: Option<JoinToken>,
+    /// A registry to speak to without TLS, beside those on loopback; may be repeated
+    #[arg(long = "insecure-registry", value_name = "HOST:PORT")]
+    pub insecure_registries: Vec<String>,
+    /// End when standard input ends
+    #[arg(long)]
+    pub exit_with_stdin: bool,
+    /// On the way out stop all containers and their keeper; without it they go on
+    #[arg(long)]
+    pub stop_containers_on_exit: bool,
+}
+
+impl Config {
+    /// The labels by key; the last of two with the same key counts.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        self.labels.iter().map(|label| (label.key.clone(), label.value.clone())).collect()
+    }
+}
+
+/// One `key=value`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// Before the first `=`.
+    pub key: String,
+    /// After it; may be empty.
+    pub value: String,
+}
+
+impl FromStr for Label {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => {
+                Ok(Self { key: key.to_owned(), value: value.to_owned() })
+            }
+            _ => Err("write a label as key=value".to_owned()),
+        }
+    }
+}
+
+fn host_port(text: &str) -> Result<String, String> {
+    let rule = || "write it as host:port, for instance 10.0.0.5:7443".to_owned();
+    let (host, port) = text.rsplit_once(':').ok_or_else(rule)?;
+    let port: u16 = port.parse().map_err(|_| rule())?;
+    if host.is_empty() || port == 0 {
+        return Err(rule());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Config, clap::Error> {
+        Config::try_parse_from(std::iter::once("agent").chain(arguments.iter().copied()))
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_a_single_host() {
+        let config = parse(&[]).unwrap();
+        assert_eq!(config.data_dir, PathBuf::from("/var/lib/roadstead/agent"));
+        assert_eq!(config.listen.port(), 7444);
+        assert!(config.join.is_none() && !config.exit_with_stdin);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        assert!(parse(&["--label", "zone"]).is_err());
+        assert!(parse(&["--label", "=a"]).is_err());
+        assert!(parse(&["--join", "controller"]).is_err());
+        assert!(parse(&["--listen", "7444"]).is_err());
+        assert!(parse(&["--token", "RDST1-00-x", "--join", "a:1"]).is_err(), "a short hash");
+    }
+
+    #[test]
+    fn labels_are_collected_by_key() {
+        let config = parse(&["--label", "zone=a", "--label", "disk=", "--label", "zone=b"]).unwrap();
+        assert_eq!(
+            config.labels(),
+            BTreeMap::from([("disk".into(), String::new()), ("zone".into(), "b".into())])
+        );
+    }
+}

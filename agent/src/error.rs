@@ -1,0 +1,77 @@
+//! Errors as others read them: the one place where they become gRPC statuses,
+//! and the one place where a chain of causes becomes a sentence.
+
+use std::error::Error;
+
+use agent_engine::EngineError;
+use agent_engine::image::PullError;
+use tonic::{Code, Status};
+
+use crate::convert::Invalid;
+
+/// The error with its causes, each once: "cannot do this: that is missing".
+pub fn describe(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        // Some errors print their cause themselves.
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+/// The status of a failed or refused engine call.
+pub fn engine(error: &EngineError) -> Status {
+    let code = match error {
+        EngineError::NoSuchContainer(_) | EngineError::NoSuchImage(_) => Code::NotFound,
+        EngineError::Ambiguous(..) | EngineError::Invalid { .. } => Code::InvalidArgument,
+        EngineError::NameTaken { .. } => Code::AlreadyExists,
+        EngineError::State { .. } | EngineError::Start { .. } | EngineError::Network(_) => {
+            Code::FailedPrecondition
+        }
+        EngineError::Image(error) => return pull(error),
+        EngineError::Closed => Code::Unavailable,
+        _ => Code::Internal,
+    };
+    Status::new(code, describe(error))
+}
+
+/// The status of an image that could not be had.
+pub fn pull(error: &PullError) -> Status {
+    Status::new(pull_code(error), describe(error))
+}
+
+fn pull_code(error: &PullError) -> Code {
+    match error {
+        PullError::NotFound { .. } => Code::NotFound,
+        PullError::Denied { .. } => Code::PermissionDenied,
+        PullError::Status { .. }
+        | PullError::Unreachable { .. }
+        | PullError::Stalled { .. }
+        | PullError::TooSlow { .. }
+        | PullError::Protocol { .. }
+        | PullError::Interrupted
+        | PullError::Busy => Code::Unavailable,
+        PullError::Damaged { .. }
+        | PullError::WrongSize { .. }
+        | PullError::WrongLayer { .. }
+        | PullError::Inflate { .. }
+        | PullError::Unpack { .. } => Code::DataLoss,
+        PullError::Unusable { .. } => Code::FailedPrecondition,
+        _ => Code::Internal,
+    }
+}
+
+/// The status of a request with a field that breaks a rule.
+pub fn invalid(error: &Invalid) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+/// The status of a request that lacks or garbles `field`.
+pub fn invalid_field(field: &str, rule: impl std::fmt::Display) -> Status {
+    Status::invalid_argument(format!("{field}: {rule}"))
+}
