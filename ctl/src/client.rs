@@ -23,6 +23,8 @@ pub type Node = NodeControlClient<InterceptedService<Channel, Propagate>>;
 /// The name in the certificate of every controller, wherever it runs.
 const CONTROLLER_NAME: &str = "controller.roadstead";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A snapshot of ten thousand tasks with their history is larger than tonic's 4 MB.
+const LARGEST_MESSAGE: usize = 64 << 20;
 
 /// Connects to the first controller of the context that answers.
 ///
@@ -41,7 +43,10 @@ pub async fn control(context: &Context) -> Result<Control, CommandError> {
             .http2_keep_alive_interval(Duration::from_secs(10))
             .tcp_nodelay(true);
         match endpoint.connect().await {
-            Ok(channel) => return Ok(ControlClient::with_interceptor(channel, Propagate)),
+            Ok(channel) => {
+                let client = ControlClient::with_interceptor(channel, Propagate);
+                return Ok(client.max_decoding_message_size(LARGEST_MESSAGE));
+            }
             Err(error) => reasons.push(format!("{address}: {}", root_cause(&error))),
         }
     }

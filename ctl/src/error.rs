@@ -117,6 +117,7 @@ impl From<Status> for CommandError {
             Code::PermissionDenied | Code::Unauthenticated => {
                 error.hint("the context's certificate was refused; `ctl dev` writes a fresh context")
             }
+            Code::Unknown => error.hint("whether it was done is not known: look before you repeat it"),
             _ => error,
         }
     }
