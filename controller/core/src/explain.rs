@@ -89,9 +89,7 @@ pub fn explain(state: &State, service: &ServiceId, now: Timestamp) -> Option<Exp
 
 /// What a slot waits for; `None` when it runs.
 fn slot_text(tasks: &[&Task], now: Timestamp) -> Option<String> {
-    let newest = |tasks: &[&Task]| {
-        tasks.iter().max_by_key(|task| (task.created_at, task.failures)).map(|task| (*task).clone())
-    };
+    let newest = |tasks: &[&Task]| tasks.iter().max_by_key(|task| task.made_in).map(|task| (*task).clone());
     let live: Vec<&Task> = tasks.iter().copied().filter(|task| task.is_wanted()).collect();
     if live.iter().any(|task| task.state == TaskState::Running) {
         return None;

@@ -96,6 +96,7 @@ fn create(
         address: String::new(),
         pid: 0,
         created_at: at,
+        made_in: state.version,
         running_since: None,
         failures,
         trace: owner.trace.clone(),

@@ -86,7 +86,7 @@ pub(super) fn update(
     let template = template(spec);
     let mut events = vec![Event::ServiceUpdated(id)];
     if template != *service.template {
-        start_update(&mut service, template, at);
+        start_update(&mut service, template, state.version + 1, at);
         events.push(Event::UpdateMoved { service: id, state: UpdateState::Updating });
     }
     service.spec = spec.clone();
@@ -99,7 +99,7 @@ pub(super) fn update(
 
 /// Makes `template` the current revision. Where to return to stays the last revision that was good: an update
 /// that was not completed is not.
-fn start_update(service: &mut Service, template: TaskSpec, at: Timestamp) {
+fn start_update(service: &mut Service, template: TaskSpec, started_in: u64, at: Timestamp) {
     let wanted_version = service.version + 1;
     let current = Revision { spec_version: service.spec_version, template: Arc::clone(&service.template) };
     let unfinished = matches!(service.update.state, UpdateState::Updating | UpdateState::Paused);
@@ -111,7 +111,8 @@ fn start_update(service: &mut Service, template: TaskSpec, at: Timestamp) {
         }
         _ => (wanted_version, Arc::new(template)),
     };
-    service.update = UpdateStatus { state: UpdateState::Updating, started_at: at, ..UpdateStatus::default() };
+    let state = UpdateState::Updating;
+    service.update = UpdateStatus { state, started_at: at, started_in, ..UpdateStatus::default() };
 }
 
 /// Moves the update of a service on, unless it has another revision by now.
@@ -146,8 +147,13 @@ pub(super) fn progress(
             service.spec.ports.clone_from(&previous.template.ports);
             service.spec_version = previous.spec_version;
             service.template = previous.template;
-            let (state, message) = (UpdateState::RollingBack, message.clone());
-            service.update = UpdateStatus { state, message, started_at: at, completed_at: None };
+            service.update = UpdateStatus {
+                state: UpdateState::RollingBack,
+                message: message.clone(),
+                started_at: at,
+                started_in: state.version,
+                completed_at: None,
+            };
         }
     }
     service.updated_at = at;

@@ -43,6 +43,8 @@ pub struct UpdateStatus {
     pub message: String,
     /// When this update, or its rollback, began.
     pub started_at: Timestamp,
+    /// The version of the State it began in; tasks made since then belong to it.
+    pub started_in: u64,
     /// When it ended, well or not.
     pub completed_at: Option<Timestamp>,
 }

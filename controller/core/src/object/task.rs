@@ -156,6 +156,8 @@ pub struct Task {
     pub pid: u32,
     /// When it was made.
     pub created_at: Timestamp,
+    /// The version of the State that made it. Orders tasks where clocks of leaders may not.
+    pub made_in: u64,
     /// When the controller heard that it runs.
     pub running_since: Option<Timestamp>,
     /// How many tasks of this revision failed in this slot in a row before it; paces the restarts.

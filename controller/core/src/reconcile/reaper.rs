@@ -35,7 +35,7 @@ pub fn plan(state: &State, service: &ServiceId, _now: Timestamp, _ids: &mut Ids)
             }
         }
         // The newest last, as `Slot::newest` orders them: it paces the restarts and is always kept.
-        finished.sort_by_key(|task| (task.created_at, task.failures, task.since));
+        finished.sort_by_key(|task| task.made_in);
         let surplus = finished.len().saturating_sub(HISTORY);
         outcome.changes.extend(finished[..surplus].iter().map(|task| Change::Forget { task: task.id }));
     }

@@ -46,7 +46,7 @@ impl<'a> Slot<'a> {
 
     /// The task that was made last.
     pub(super) fn newest(&self) -> Option<&'a Arc<Task>> {
-        self.tasks.iter().copied().max_by_key(|task| (task.created_at, task.failures, task.since))
+        self.tasks.iter().copied().max_by_key(|task| task.made_in)
     }
 
     fn each(&self) -> impl Iterator<Item = (&'a Arc<Task>, bool)> {

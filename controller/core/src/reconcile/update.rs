@@ -75,7 +75,7 @@ pub fn plan(state: &State, service: &ServiceId, now: Timestamp, ids: &mut Ids) -
 /// Whether a task of this update ended by itself while it was monitored.
 fn failed_update(service: &Service, task: &Task) -> bool {
     let of_this_update =
-        task.spec_version == service.spec_version && task.created_at >= service.update.started_at;
+        task.spec_version == service.spec_version && task.made_in >= service.update.started_in;
     let monitor = service.spec.update.monitor();
     let monitored = task.running_since.is_none_or(|running| task.since.since(running) <= monitor);
     of_this_update && task.state.ended_by_itself() && monitored

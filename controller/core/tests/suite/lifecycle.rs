@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use controller_core::{
-    Command, Desired, Input, NodeStatus, TaskState, UpdateState, assign::assignments, reconcile::reaper,
+    Command, Desired, Input, NodeStatus, TaskState, Timestamp, UpdateState, assign::assignments,
+    reconcile::reaper,
 };
 
 use crate::{
@@ -30,6 +31,29 @@ fn the_count_of_failures_survives_a_change_of_leader() {
     // At 0, 0, 1, 3, 7, 15, 31 seconds and a little: the seventh attempt is the last within a minute.
     assert_eq!(attempts(false), Some(6));
     assert_eq!(attempts(true), Some(6));
+}
+
+#[test]
+fn a_leader_whose_clock_is_behind_paces_restarts_and_notices_a_failing_update() {
+    let mut cluster = Cluster::new(1);
+    cluster.images.insert("bad".into(), Behaviour::Crash);
+    cluster.now = Timestamp(1_000_000);
+    cluster.create(spec("web", 1, 0));
+    cluster.settle();
+    cluster.update("web", |spec| spec.container.image = "bad".into());
+    cluster.now = Timestamp(cluster.now.0 - 5_000);
+    cluster.change_leader();
+    cluster.settle();
+    assert_eq!(cluster.service("web").update.state, UpdateState::RolledBack);
+    let mut flaky = spec("flaky", 1, 0);
+    flaky.container.image = "bad".into();
+    cluster.create(flaky);
+    cluster.run(Duration::from_secs(3));
+    cluster.now = Timestamp(cluster.now.0 - 2_000);
+    cluster.change_leader();
+    let before = cluster.state.tasks().map(|task| task.failures).max();
+    cluster.run(Duration::from_millis(500));
+    assert_eq!(cluster.state.tasks().map(|task| task.failures).max(), before, "no attempt came early");
 }
 
 #[test]

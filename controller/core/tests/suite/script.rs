@@ -224,7 +224,7 @@ fn kill(cluster: &mut Cluster, words: &Words<'_>) -> String {
 /// The tasks of a service by slot, oldest first. Also finds those of a removed one.
 fn ps(cluster: &Cluster, name: &str) -> String {
     let mut tasks: Vec<_> = cluster.state.tasks().filter(|task| task.spec.service_name == name).collect();
-    tasks.sort_by_key(|task| (task.slot, task.created_at, task.failures, task.id));
+    tasks.sort_by_key(|task| (task.slot, task.made_in));
     let mut text = String::new();
     for task in tasks {
         let node = task.node.and_then(|id| cluster.state.node(&id)).map_or("-", |node| node.name.as_str());
