@@ -1,0 +1,191 @@
+//! What can go wrong with images, one sentence each for the person who asked for one.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::content::{ContentError, Digest};
+use crate::records::RecordsError;
+use crate::snapshot::{DiffId, SnapshotError};
+
+use super::unpack::UnpackError;
+
+/// A failure to pull, import, look up or collect images.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PullError {
+    /// The registry does not have it.
+    #[error("image {image} not found in the registry")]
+    NotFound {
+        /// The image as people write it.
+        image: String,
+    },
+    /// The registry wants credentials, or other ones.
+    #[error(
+        "registry {registry} denies access to {what}: it does not exist there, or needs a login (docker login {registry})"
+    )]
+    Denied {
+        /// The registry.
+        registry: String,
+        /// What was asked for.
+        what: String,
+    },
+    /// The registry answered something else than success.
+    #[error("registry {registry} answered {status} for {what}")]
+    Status {
+        /// The registry.
+        registry: String,
+        /// Code and reason.
+        status: String,
+        /// What was asked for.
+        what: String,
+    },
+    /// No connection, or it broke.
+    #[error("cannot reach registry {registry}: {reason}")]
+    Unreachable {
+        /// The registry.
+        registry: String,
+        /// What the system or TLS said.
+        reason: String,
+    },
+    /// It took too long.
+    #[error("registry {registry} sent nothing of {what} for {} s", waited.as_secs_f32())]
+    Stalled {
+        /// The registry.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// How long we waited.
+        waited: Duration,
+    },
+    /// The registry sends, but so slowly that it would never end.
+    #[error("registry {registry} sends {what} too slowly, gave up after {} s", waited.as_secs())]
+    TooSlow {
+        /// The registry.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// How long we waited.
+        waited: Duration,
+    },
+    /// The answer breaks the rules of the protocol.
+    #[error("registry {registry} gave an unacceptable answer for {what}: {reason}")]
+    Protocol {
+        /// The registry.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// Which rule.
+        reason: String,
+    },
+    /// Content does not have its digest.
+    #[error("{what} {expected} has digest {actual} instead: the registry or the network damaged it")]
+    Damaged {
+        /// Manifest, configuration or layer.
+        what: &'static str,
+        /// The digest that was asked for.
+        expected: Digest,
+        /// The digest that came.
+        actual: Digest,
+    },
+    /// Content does not have its size.
+    #[error(
+        "{what} {digest} is not {announced} bytes long as its manifest says: the registry or the network damaged it"
+    )]
+    WrongSize {
+        /// Configuration or layer.
+        what: &'static str,
+        /// The content.
+        digest: Digest,
+        /// The size in the manifest.
+        announced: u64,
+    },
+    /// A manifest or configuration that cannot be accepted.
+    #[error("image {image} cannot be used: {reason}")]
+    Unusable {
+        /// The image as people write it.
+        image: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A layer cannot be inflated.
+    #[error("layer {layer} cannot be decompressed: {reason}")]
+    Inflate {
+        /// The layer's blob.
+        layer: Digest,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A layer cannot be unpacked.
+    #[error("layer {layer} cannot be unpacked: {fault}")]
+    Unpack {
+        /// The layer's blob.
+        layer: Digest,
+        /// What is wrong.
+        fault: UnpackError,
+    },
+    /// A layer is not the one that the configuration names.
+    #[error("layer {layer} unpacks to {actual}, but the image's configuration says {expected}")]
+    WrongLayer {
+        /// The layer's blob.
+        layer: Digest,
+        /// The diff id in the configuration.
+        expected: DiffId,
+        /// The diff id that came.
+        actual: DiffId,
+    },
+    /// The image could not be built from what was given.
+    #[error("cannot import {image}: {reason}")]
+    Import {
+        /// The image as people write it.
+        image: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The client cannot be set up.
+    #[error("cannot set up TLS for registries: {reason}; is the package ca-certificates installed?")]
+    Tls {
+        /// What the TLS library said.
+        reason: String,
+    },
+    /// The credentials file cannot be read.
+    #[error("cannot read registry credentials in {}: {reason}", path.display())]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Garbage cannot be collected now.
+    #[error("images are being pulled or imported; try again when that is done")]
+    Busy,
+    /// The pull was stopped from outside.
+    #[error("the pull was interrupted")]
+    Interrupted,
+    /// The content store.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    /// The snapshot store.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The records.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+}
+
+impl PullError {
+    /// Translates what the content store says of a blob that arrives from a registry.
+    pub(super) fn arriving(what: &'static str, digest: &Digest, fault: ContentError) -> Self {
+        match fault {
+            ContentError::Mismatch { expected, actual } => Self::Damaged { what, expected, actual },
+            ContentError::Truncated { announced, .. } | ContentError::TooLarge { limit: announced } => {
+                Self::WrongSize { what, digest: digest.clone(), announced }
+            }
+            other => Self::Content(other),
+        }
+    }
+}
+
+impl From<tokio::task::JoinError> for PullError {
+    fn from(_: tokio::task::JoinError) -> Self {
+        Self::Interrupted
+    }
+}

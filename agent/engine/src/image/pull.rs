@@ -1,0 +1,182 @@
+//! A pull: reference -> index -> manifest -> configuration -> layers side by side -> record.
+//!
+//! Each step trusts only what a digest vouches for; the tag's manifest is the root, and is what the registry says it is.
+//! The record is written last. Whatever fails or is dropped before leaves blobs that the next collection takes, and
+//! layers that are whole and may serve the next try.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use tokio::sync::mpsc;
+
+use crate::content::{Digest, Expected};
+use crate::snapshot::DiffId;
+
+use self::layer::Layer;
+use self::progress::PullProgress;
+
+use super::config::{ImageConfig, MAX_CONFIG};
+use super::manifest::{Descriptor, Document, Manifest, host_architecture};
+use super::registry::{Fetched, Wanted};
+use super::store::ImageRecord;
+use super::{Image, Inner, PullError, Reference};
+
+mod chunks;
+mod inflate;
+mod layer;
+pub(super) mod progress;
+pub(super) mod share;
+mod take_in;
+
+/// Layers of one image that are fetched and unpacked at the same time.
+const SIDE_BY_SIDE: usize = 3;
+
+/// Who hears of a pull's progress.
+type Listener<'a> = &'a (dyn Fn(PullProgress) + Send + Sync);
+
+pub(super) async fn pull(
+    inner: &Arc<Inner>,
+    name: &Reference,
+    listener: Listener<'_>,
+) -> Result<Image, PullError> {
+    if let Some(image) = already(inner, name).await? {
+        return Ok(image);
+    }
+    listener(PullProgress::Resolving);
+    let (manifest, mut blobs, manifest_size) = resolve(inner, name).await?;
+    let (config, diff_ids) = configuration(inner, name, &manifest.config).await?;
+    let (layers, named) = (manifest.layers.len(), diff_ids.len());
+    if layers != named {
+        let reason = format!("its manifest has {layers} layers, its configuration {named}");
+        return Err(PullError::Unusable { image: name.to_string(), reason });
+    }
+    let documents = manifest_size.saturating_add(manifest.config.size);
+    let size = manifest.layers.iter().fold(documents, |sum, (layer, _)| sum.saturating_add(layer.size));
+    let digest = blobs.last().cloned().ok_or(PullError::Interrupted)?;
+    blobs.push(manifest.config.digest.clone());
+    blobs.extend(manifest.layers.iter().map(|(layer, _)| layer.digest.clone()));
+    let record = ImageRecord {
+        name: name.clone(),
+        manifest: digest,
+        config: manifest.config.digest,
+        layers: diff_ids.clone(),
+        blobs,
+        size,
+        created_at_ms: config.created_at_ms(),
+    };
+    let layers = manifest.layers.into_iter().zip(diff_ids);
+    let layers = layers.map(|((blob, compression), diff_id)| Layer { blob, compression, diff_id });
+    bring_all(inner, name, layers.collect(), listener).await?;
+    inner.store.put(record).await
+}
+
+/// Brings the layers side by side. When one fails the others are stopped, and have cleaned up when this returns.
+async fn bring_all(
+    inner: &Arc<Inner>,
+    name: &Reference,
+    layers: Vec<Layer>,
+    listener: Listener<'_>,
+) -> Result<(), PullError> {
+    // Each worker holds an end of this channel, which closes when the last one has ended.
+    let (working, mut ended) = mpsc::channel::<Infallible>(1);
+    let started =
+        layers.into_iter().map(|layer| layer::ensure(inner, name, layer, working.clone(), listener));
+    let outcome = futures::stream::iter(started).buffer_unordered(SIDE_BY_SIDE).try_collect::<()>().await;
+    drop(working);
+    ended.recv().await;
+    outcome
+}
+
+/// A reference that is pinned by its digest cannot mean anything else later.
+async fn already(inner: &Arc<Inner>, name: &Reference) -> Result<Option<Image>, PullError> {
+    if name.digest().is_none() {
+        return Ok(None);
+    }
+    let image = inner.store.get(name).await?;
+    Ok(image.filter(|image| image.layers.iter().all(|layer| inner.snapshots.has_layer(layer))))
+}
+
+/// Finds the manifest for this platform; answers also the digests on the way, the manifest's last, and its size.
+async fn resolve(inner: &Arc<Inner>, name: &Reference) -> Result<(Manifest, Vec<Digest>, u64), PullError> {
+    let unusable = |reason| PullError::Unusable { image: name.to_string(), reason };
+    let mut digests = Vec::new();
+    let mut wanted = name.digest().cloned();
+    for _ in 0..2 {
+        let fetched = inner.registry.manifest(name, wanted.as_ref()).await?;
+        let document = Document::parse(&fetched.bytes, fetched.content_type.as_deref()).map_err(unusable)?;
+        let size = fetched.bytes.len() as u64;
+        digests.push(keep(inner, fetched, wanted.take()).await?);
+        match document {
+            Document::Manifest(manifest) => return Ok((manifest, digests, size)),
+            Document::Index(entry) => wanted = Some(entry.digest),
+        }
+    }
+    Err(unusable("its index names another index".into()))
+}
+
+async fn keep(inner: &Arc<Inner>, fetched: Fetched, digest: Option<Digest>) -> Result<Digest, PullError> {
+    let content = Arc::clone(&inner.content);
+    let expected = Expected { digest, size: None };
+    Ok(tokio::task::spawn_blocking(move || content.write_all(&fetched.bytes, expected)).await??)
+}
+
+/// Fetches the configuration unless it is here, and checks it against manifest and platform.
+async fn configuration(
+    inner: &Arc<Inner>,
+    name: &Reference,
+    blob: &Descriptor,
+) -> Result<(ImageConfig, Vec<DiffId>), PullError> {
+    let unusable = |reason: String| PullError::Unusable { image: name.to_string(), reason };
+    if blob.size > MAX_CONFIG {
+        return Err(unusable(format!("its configuration is longer than {MAX_CONFIG} bytes")));
+    }
+    let (content, digest) = (Arc::clone(&inner.content), blob.digest.clone());
+    let present = tokio::task::spawn_blocking(move || content.read_all(&digest, MAX_CONFIG)).await?;
+    let bytes = match present {
+        Ok(bytes) => bytes,
+        Err(_) => fetch_configuration(inner, name, blob).await?,
+    };
+    let (config, diff_ids) = ImageConfig::parse(&bytes).map_err(unusable)?;
+    for (value, host, what) in
+        [(&config.os, "linux", "system"), (&config.architecture, host_architecture(), "processor")]
+    {
+        if !value.is_empty() && value != host {
+            return Err(unusable(format!("it is made for the {what} {value:.20}, this host is {host}")));
+        }
+    }
+    Ok((config, diff_ids))
+}
+
+async fn fetch_configuration(
+    inner: &Arc<Inner>,
+    name: &Reference,
+    blob: &Descriptor,
+) -> Result<Vec<u8>, PullError> {
+    let wanted = Wanted { what: "configuration", digest: &blob.digest, size: blob.size };
+    let (sink, mut pieces) = mpsc::channel::<Bytes>(16);
+    let gather = async {
+        let mut bytes = Vec::new();
+        while let Some(piece) = pieces.recv().await {
+            bytes.extend_from_slice(&piece);
+        }
+        bytes
+    };
+    let fetch = async {
+        let outcome = inner.registry.blob(name, wanted, &sink, &|_| {}).await;
+        drop(sink);
+        outcome
+    };
+    let (outcome, bytes) = futures::join!(fetch, gather);
+    outcome?;
+    let content = Arc::clone(&inner.content);
+    let expected = Expected { digest: Some(blob.digest.clone()), size: Some(blob.size) };
+    let (bytes, written) = tokio::task::spawn_blocking(move || {
+        let written = content.write_all(&bytes, expected);
+        (bytes, written)
+    })
+    .await?;
+    written.map_err(|fault| PullError::arriving("configuration", &blob.digest, fault))?;
+    Ok(bytes)
+}
