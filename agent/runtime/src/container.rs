@@ -1,0 +1,90 @@
+//! What the engine asks for: one container, as plain data.
+//!
+//! A [`ContainerSpec`] travels from the agent to the keeper as JSON. It holds no descriptor (the network
+//! namespace is handed over beside it) and nothing here touches the kernel.
+
+use std::path::PathBuf;
+
+use oci_spec::runtime::Spec;
+use serde::{Deserialize, Serialize};
+
+/// One container to be made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// The container's id; letters, digits, `-`, `_` and `.`, at most 128 of them.
+    pub id: String,
+    /// The OCI runtime specification. `linux.uidMappings` empty means no user namespace.
+    pub oci: Spec,
+    /// Where the root filesystem comes from (`oci.root.path` is not read, `oci.root.readonly` is).
+    pub rootfs: Rootfs,
+    /// Directory of this container's records and logs; belongs to the keeper.
+    pub state_dir: PathBuf,
+    /// The initial size of the terminal; `None` gives the process pipes instead of a terminal.
+    pub terminal: Option<WindowSize>,
+    /// Whether standard input is a pipe; otherwise it is `/dev/null`. A terminal is always readable.
+    pub open_stdin: bool,
+    /// How much log is kept.
+    pub log: LogPolicy,
+    /// Which system calls are allowed, where `oci.linux.seccomp` does not say.
+    #[serde(default)]
+    pub seccomp: SeccompPolicy,
+    /// W3C trace context of whoever asked for the container.
+    pub traceparent: Option<String>,
+}
+
+/// A root filesystem.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rootfs {
+    /// An overlay of image layers and a private upper layer.
+    Overlay {
+        /// The image's layers, topmost first, stored with the ids of the image. Shown to the container through
+        /// its id mapping without changing them.
+        lower: Vec<PathBuf>,
+        /// The writable layer; owned by the container's own id range.
+        upper: PathBuf,
+        /// Overlayfs' scratch directory, on the same filesystem as `upper` and owned alike.
+        work: PathBuf,
+    },
+    /// A directory used as it is: its owners must already fit the container's id mapping.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Whether the container may write to it.
+        read_only: bool,
+    },
+}
+
+/// The size of a terminal, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
+}
+
+/// How much of a container's output is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPolicy {
+    /// Size at which a log file is rotated, in bytes.
+    pub max_bytes: u64,
+    /// How many files there are at most, the current one included.
+    pub max_files: u32,
+}
+
+impl Default for LogPolicy {
+    /// Three files of 10 MiB.
+    fn default() -> Self {
+        LogPolicy { max_bytes: 10 << 20, max_files: 3 }
+    }
+}
+
+/// Which system calls the container may make.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SeccompPolicy {
+    /// Docker's default list, widened by the capabilities the container has.
+    #[default]
+    Default,
+    /// No filter.
+    Unconfined,
+}
