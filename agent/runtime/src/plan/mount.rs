@@ -1,0 +1,291 @@
+//! Mounts, devices, links, masked and read-only paths. Pure.
+
+use std::path::{Component, Path, PathBuf};
+
+use oci_spec::runtime::{Linux, LinuxDeviceType, Mount, Spec};
+
+use super::step::{Attributes, DeviceNumber, HostStep, InitStep, Source};
+use super::{Namespaces, Network, PlanError, Slots};
+
+/// Steps in the places the order demands.
+#[derive(Default)]
+pub(crate) struct Mounts {
+    /// In the keeper, before the clone.
+    pub before: Vec<HostStep>,
+    /// In the keeper, once the user namespace has its maps.
+    pub after: Vec<HostStep>,
+    /// In the child, with the root attached.
+    pub init: Vec<InitStep>,
+    /// In the child, when nothing more is mounted or made.
+    pub seal: Vec<InitStep>,
+}
+
+/// Devices every container has, by path and number.
+const DEVICES: [(&str, u32, u32); 6] = [
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+/// Links every container has in its `/dev`.
+const LINKS: [(&str, &str); 6] = [
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/ptmx", "pts/ptmx"),
+    ("/dev/core", "/proc/kcore"),
+];
+
+/// Most mounts, devices and paths of each kind.
+const MOST: usize = 256;
+
+pub(crate) fn plan(
+    oci: &Spec,
+    linux: &Linux,
+    namespaces: &Namespaces,
+    slots: &mut Slots,
+) -> Result<Mounts, PlanError> {
+    let mut plan = Mounts::default();
+    let mounts = oci.mounts().as_deref().unwrap_or_default();
+    bounded("mounts", mounts.len())?;
+    let own_dev = mounts.iter().any(|m| m.destination() == Path::new("/dev") && kind(m) == "tmpfs");
+    for mount in mounts {
+        plan.add(mount, namespaces, slots)?;
+        if mount.destination() == Path::new("/dev") && own_dev {
+            plan.add_dev(linux, slots)?;
+        }
+    }
+    if !own_dev && linux.devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
+        return Err(PlanError::new("linux.devices", "need a tmpfs on /dev"));
+    }
+    if let Some(process) = oci.process()
+        && process.cwd() != Path::new("/")
+    {
+        let cwd = destination("process.cwd", process.cwd())?;
+        plan.init.push(InitStep::MakeDirectory(cwd));
+    }
+    let masked = linux.masked_paths().as_deref().unwrap_or_default();
+    let read_only = linux.readonly_paths().as_deref().unwrap_or_default();
+    bounded("linux.maskedPaths", masked.len())?;
+    bounded("linux.readonlyPaths", read_only.len())?;
+    for path in masked {
+        plan.seal.push(InitStep::Mask(destination("linux.maskedPaths", Path::new(path))?));
+    }
+    for path in read_only {
+        plan.seal.push(InitStep::ReadOnly(destination("linux.readonlyPaths", Path::new(path))?));
+    }
+    if oci.root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)) {
+        plan.seal.push(InitStep::ReadOnlyRoot);
+    }
+    Ok(plan)
+}
+
+impl Mounts {
+    fn add(&mut self, mount: &Mount, namespaces: &Namespaces, slots: &mut Slots) -> Result<(), PlanError> {
+        let at = destination("mounts.destination", mount.destination())?;
+        let field = format!("mounts[{}]", at.display());
+        let options = Options::parse(&field, mount.options().as_deref().unwrap_or_default())?;
+        let attributes = options.attributes;
+        let fstype = match kind(mount) {
+            "bind" => return self.add_bind(&field, mount, at, &options, namespaces, slots),
+            "none" if options.bind => return self.add_bind(&field, mount, at, &options, namespaces, slots),
+            "proc" => "proc",
+            "tmpfs" => "tmpfs",
+            "devpts" => "devpts",
+            "mqueue" => "mqueue",
+            "sysfs" => "sysfs",
+            "cgroup" | "cgroup2" => {
+                self.before.push(HostStep::OpenCgroupTrees);
+                self.init.push(InitStep::MountCgroupTrees { at, attributes });
+                return Ok(());
+            }
+            other => return Err(PlanError::new(field, format!("the filesystem {other:?} is not supported"))),
+        };
+        if fstype == "proc" && !namespaces.pid {
+            return Err(PlanError::new(field, "proc needs a pid namespace"));
+        }
+        let source = if fstype == "sysfs" && namespaces.network != Network::New {
+            // Only a namespace's owner may show its devices, and the child does not own this one.
+            let slot = slots.next();
+            self.before.push(HostStep::OpenSysfs(slot));
+            Source::Slot(slot)
+        } else {
+            Source::New { fstype, options: options.data }
+        };
+        // Links below a tmpfs asked for by a user are followed inside the root, as Docker does; what the kernel
+        // shows through these others must be where its name says.
+        let strict = fstype != "tmpfs" || at.starts_with("/dev");
+        self.init.push(InitStep::Mount { source, at, attributes, strict });
+        Ok(())
+    }
+
+    fn add_bind(
+        &mut self,
+        field: &str,
+        mount: &Mount,
+        at: PathBuf,
+        options: &Options,
+        namespaces: &Namespaces,
+        slots: &mut Slots,
+    ) -> Result<(), PlanError> {
+        let source = mount.source().as_deref().unwrap_or(Path::new(""));
+        if !source.is_absolute() {
+            return Err(PlanError::new(field, "a bind mount needs an absolute source"));
+        }
+        if let Some(option) = options.data.first() {
+            return Err(PlanError::new(field, format!("{option:?} is not an option of a bind mount")));
+        }
+        if options.id_map && namespaces.user.is_none() {
+            return Err(PlanError::new(field, "idmap needs a user namespace"));
+        }
+        let slot = slots.next();
+        let mut attributes = options.attributes;
+        if !options.dev {
+            attributes.set |= libc::MOUNT_ATTR_NODEV;
+        }
+        self.before.push(HostStep::OpenBind {
+            slot,
+            source: source.to_owned(),
+            recursive: options.recursive,
+            attributes,
+            slave: options.slave,
+        });
+        if options.id_map {
+            self.after.push(HostStep::MapBind(slot));
+        }
+        let source = Source::Slot(slot);
+        self.init.push(InitStep::Mount { source, at, attributes: Attributes::default(), strict: false });
+        Ok(())
+    }
+
+    /// What fills a fresh `/dev`.
+    fn add_dev(&mut self, linux: &Linux, slots: &mut Slots) -> Result<(), PlanError> {
+        let asked = linux.devices().as_deref().unwrap_or_default();
+        bounded("linux.devices", asked.len())?;
+        let mut devices: Vec<(PathBuf, DeviceNumber)> = DEVICES
+            .map(|(path, major, minor)| (PathBuf::from(path), DeviceNumber { character: true, major, minor }))
+            .into();
+        for device in asked {
+            let path = destination("linux.devices", device.path())?;
+            let character = match device.typ() {
+                LinuxDeviceType::C | LinuxDeviceType::U => true,
+                LinuxDeviceType::B => false,
+                _ => return Err(PlanError::new("linux.devices", format!("{} is no device", path.display()))),
+            };
+            let number = |number: i64| {
+                u32::try_from(number)
+                    .map_err(|_| PlanError::new("linux.devices", format!("{number} is no device number")))
+            };
+            let number =
+                DeviceNumber { character, major: number(device.major())?, minor: number(device.minor())? };
+            if !path.starts_with("/dev") {
+                return Err(PlanError::new("linux.devices", format!("{} is not below /dev", path.display())));
+            }
+            devices.retain(|(known, _)| *known != path);
+            devices.push((path, number));
+        }
+        for (path, number) in devices {
+            let slot = slots.next();
+            self.before.push(HostStep::OpenDevice { slot, path: path.clone(), number });
+            self.init.push(InitStep::BindDevice { slot, at: path });
+        }
+        self.init.extend(LINKS.map(|(at, target)| InitStep::Symlink { target, at }));
+        Ok(())
+    }
+}
+
+fn kind(mount: &Mount) -> &str {
+    match mount.typ().as_deref() {
+        Some(kind) => kind,
+        None => "none",
+    }
+}
+
+/// Mount options, sorted into what they mean.
+#[derive(Default)]
+struct Options {
+    attributes: Attributes,
+    data: Vec<String>,
+    bind: bool,
+    recursive: bool,
+    slave: bool,
+    id_map: bool,
+    dev: bool,
+}
+
+impl Options {
+    fn parse(field: &str, given: &[String]) -> Result<Options, PlanError> {
+        bounded(field, given.len())?;
+        let mut options = Options::default();
+        for option in given {
+            match option.as_str() {
+                "bind" => options.bind = true,
+                "rbind" => (options.bind, options.recursive) = (true, true),
+                "private" | "rprivate" => options.slave = false,
+                "slave" | "rslave" => options.slave = true,
+                "shared" | "rshared" | "unbindable" | "runbindable" => {
+                    return Err(PlanError::new(
+                        field,
+                        format!("the propagation {option:?} is not supported"),
+                    ));
+                }
+                "idmap" | "ridmap" => options.id_map = true,
+                "dev" => options.dev = true,
+                // Defaults, and what a new instance of devpts has been since Linux 4.7.
+                "rw" | "suid" | "exec" | "defaults" | "async" | "newinstance" | "nolazytime" | "" => {}
+                other => match attribute(other) {
+                    Some(bits) => options.attributes.set |= bits,
+                    None if other.contains('\0') || other.len() > 256 => {
+                        return Err(PlanError::new(field, "an option that is not text"));
+                    }
+                    None => options.data.push(other.to_owned()),
+                },
+            }
+        }
+        if options.attributes.set & libc::MOUNT_ATTR__ATIME != 0 || given.iter().any(|o| o == "relatime") {
+            options.attributes.clear |= libc::MOUNT_ATTR__ATIME;
+        }
+        Ok(options)
+    }
+}
+
+fn attribute(option: &str) -> Option<u64> {
+    Some(match option {
+        "ro" => libc::MOUNT_ATTR_RDONLY,
+        "nosuid" => libc::MOUNT_ATTR_NOSUID,
+        "nodev" => libc::MOUNT_ATTR_NODEV,
+        "noexec" => libc::MOUNT_ATTR_NOEXEC,
+        "noatime" => libc::MOUNT_ATTR_NOATIME,
+        "strictatime" => libc::MOUNT_ATTR_STRICTATIME,
+        "nodiratime" => libc::MOUNT_ATTR_NODIRATIME,
+        "relatime" => 0,
+        _ => return None,
+    })
+}
+
+fn destination(field: &str, path: &Path) -> Result<PathBuf, PlanError> {
+    let mut components = path.components();
+    let rooted = components.next() == Some(Component::RootDir);
+    let inner = components.clone().count();
+    let text = path.to_str().ok_or_else(|| PlanError::new(field, "is not text"))?;
+    if !rooted
+        || inner == 0
+        || text.len() > 4000
+        || text.contains('\0')
+        || !components.all(|part| matches!(part, Component::Normal(_)))
+    {
+        return Err(PlanError::new(field, format!("{text:?} is not an absolute path below / without '..'")));
+    }
+    Ok(path.to_owned())
+}
+
+fn bounded(field: &str, count: usize) -> Result<(), PlanError> {
+    if count > MOST {
+        return Err(PlanError::new(field, format!("more than {MOST} entries")));
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! Which namespaces are new, id maps, names and sysctls. Pure.
+
+use std::fmt;
+
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec};
+
+use super::step::{HostStep, IdMap, IdMaps, InitStep};
+use super::{HostFacts, PlanError};
+
+/// The namespaces of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespaces {
+    /// The maps of its user namespace; `None` shares the host's.
+    pub user: Option<IdMaps>,
+    /// Its network.
+    pub network: Network,
+    /// Its own process ids.
+    pub pid: bool,
+    /// Its own System V objects and message queues.
+    pub ipc: bool,
+    /// Its own host name.
+    pub uts: bool,
+    /// Its own view of the cgroup hierarchy.
+    pub cgroup: bool,
+}
+
+/// Where a container's network namespace comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// Handed over by the caller.
+    Given,
+    /// Made for it, with nothing but a loopback interface that is down.
+    New,
+    /// Shared with the host.
+    Host,
+}
+
+/// Most runs of ids in a map; the kernel takes 340.
+const MOST_RUNS: usize = 32;
+
+pub(crate) fn plan(linux: &Linux, host: HostFacts) -> Result<Namespaces, PlanError> {
+    let listed = linux.namespaces().as_deref().unwrap_or_default();
+    if let Some(namespace) = listed.iter().find(|namespace| namespace.path().is_some()) {
+        let name = namespace.typ();
+        return Err(PlanError::new(
+            "linux.namespaces",
+            format!("joining a {name} namespace by path is not supported"),
+        ));
+    }
+    let has = |kind| listed.iter().any(|namespace| namespace.typ() == kind);
+    if !has(LinuxNamespaceType::Mount) {
+        return Err(PlanError::new("linux.namespaces", "a mount namespace is needed"));
+    }
+    if has(LinuxNamespaceType::Time) {
+        return Err(PlanError::new("linux.namespaces", "time namespaces are not supported"));
+    }
+    let uids = maps("linux.uidMappings", linux.uid_mappings().as_deref().unwrap_or_default())?;
+    let gids = maps("linux.gidMappings", linux.gid_mappings().as_deref().unwrap_or_default())?;
+    let user = match (uids.is_empty(), gids.is_empty()) {
+        (true, true) if has(LinuxNamespaceType::User) => {
+            return Err(PlanError::new("linux.uidMappings", "a user namespace needs id mappings"));
+        }
+        (true, true) => None,
+        (false, false) => Some(IdMaps { uids, gids }),
+        _ => {
+            return Err(PlanError::new(
+                "linux.uidMappings",
+                "users and groups must both be mapped, or neither",
+            ));
+        }
+    };
+    let network = match (host.network_given, has(LinuxNamespaceType::Network)) {
+        (true, _) => Network::Given,
+        (false, true) => Network::New,
+        (false, false) => Network::Host,
+    };
+    Ok(Namespaces {
+        user,
+        network,
+        pid: has(LinuxNamespaceType::Pid),
+        ipc: has(LinuxNamespaceType::Ipc),
+        uts: has(LinuxNamespaceType::Uts),
+        cgroup: has(LinuxNamespaceType::Cgroup),
+    })
+}
+
+fn maps(field: &str, given: &[LinuxIdMapping]) -> Result<Vec<IdMap>, PlanError> {
+    if given.len() > MOST_RUNS {
+        return Err(PlanError::new(field, format!("more than {MOST_RUNS} runs")));
+    }
+    let mut maps = Vec::with_capacity(given.len());
+    for run in given {
+        let (container, host, size) = (run.container_id(), run.host_id(), run.size());
+        let fits = |first: u32| first.checked_add(size).is_some_and(|end| end <= i32::MAX.unsigned_abs());
+        if size == 0 || !fits(container) || !fits(host) {
+            return Err(PlanError::new(field, format!("the run {container}:{host}:{size} is out of range")));
+        }
+        maps.push(IdMap { container, host, size });
+    }
+    if !maps.is_empty() && !maps.iter().any(|run| run.container == 0) {
+        return Err(PlanError::new(field, "id 0 of the container must be mapped"));
+    }
+    Ok(maps)
+}
+
+/// The `net.` sysctls, which belong to whoever made the network namespace: the keeper writes them when the
+/// namespace was given, the child when it is its own.
+pub(crate) fn network_sysctls(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<HostStep>, PlanError> {
+    let mut steps = Vec::new();
+    for (name, value) in sorted_sysctls(linux)? {
+        if name.starts_with("net.") && namespaces.network == Network::Given {
+            steps.push(HostStep::SetNetworkSysctl { name, value });
+        }
+    }
+    Ok(steps)
+}
+
+/// Host name, domain name and the child's own sysctls.
+pub(crate) fn names_and_sysctls(
+    oci: &Spec,
+    linux: &Linux,
+    namespaces: &Namespaces,
+) -> Result<Vec<InitStep>, PlanError> {
+    let mut steps = Vec::new();
+    for (field, name) in [("hostname", oci.hostname()), ("domainname", oci.domainname())] {
+        let Some(name) = name.as_ref().filter(|name| !name.is_empty()) else { continue };
+        if !namespaces.uts {
+            return Err(PlanError::new(field, "needs a uts namespace"));
+        }
+        if name.len() > 64 || name.contains('\0') {
+            return Err(PlanError::new(field, format!("{name:?} is longer than 64 bytes or not text")));
+        }
+        steps.push(match field {
+            "hostname" => InitStep::SetHostname(name.clone()),
+            _ => InitStep::SetDomainname(name.clone()),
+        });
+    }
+    for (name, value) in sorted_sysctls(linux)? {
+        let own = match namespace_of(&name) {
+            Some("net") if namespaces.network == Network::Given => continue,
+            Some("net") => namespaces.network == Network::New,
+            Some("ipc") => namespaces.ipc,
+            Some(_) => namespaces.uts,
+            None => false,
+        };
+        if !own {
+            return Err(PlanError::new("linux.sysctl", format!("{name} would change the host")));
+        }
+        steps.push(InitStep::SetSysctl { name, value });
+    }
+    Ok(steps)
+}
+
+/// Sorted, because the specification keeps them in a hash map and plans must not differ from run to run.
+fn sorted_sysctls(linux: &Linux) -> Result<Vec<(String, String)>, PlanError> {
+    let mut sysctls: Vec<(String, String)> = linux.sysctl().clone().unwrap_or_default().into_iter().collect();
+    sysctls.sort();
+    for (name, value) in &sysctls {
+        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if !name.chars().all(good) || name.contains("..") || name.len() > 128 || value.len() > 4096 {
+            return Err(PlanError::new("linux.sysctl", format!("{name:?} is not a sysctl")));
+        }
+    }
+    Ok(sysctls)
+}
+
+/// The namespace a sysctl belongs to; `None` is the whole host.
+fn namespace_of(name: &str) -> Option<&'static str> {
+    const IPC: [&str; 8] =
+        ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"];
+    match name.split_once('.')? {
+        ("net", _) => Some("net"),
+        ("kernel", "domainname") => Some("uts"),
+        ("kernel", key) if IPC.contains(&key) => Some("ipc"),
+        ("fs", key) if key.starts_with("mqueue.") => Some("ipc"),
+        _ => None,
+    }
+}
+
+impl fmt::Display for Namespaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("mount")?;
+        for (new, name) in [
+            (self.user.is_some(), "user"),
+            (self.pid, "pid"),
+            (self.ipc, "ipc"),
+            (self.uts, "uts"),
+            (self.cgroup, "cgroup"),
+        ] {
+            if new {
+                write!(f, " {name}")?;
+            }
+        }
+        match self.network {
+            Network::Given => f.write_str(" network=given"),
+            Network::New => f.write_str(" network=new"),
+            Network::Host => f.write_str(" network=host"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_namespaced_sysctls_have_a_namespace() {
+        assert_eq!(namespace_of("net.ipv4.ip_forward"), Some("net"));
+        assert_eq!(namespace_of("kernel.shmmax"), Some("ipc"));
+        assert_eq!(namespace_of("fs.mqueue.msg_max"), Some("ipc"));
+        for host in ["kernel.core_pattern", "vm.overcommit_memory", "fs.file-max", "kernel", ""] {
+            assert_eq!(namespace_of(host), None, "{host}");
+        }
+    }
+}

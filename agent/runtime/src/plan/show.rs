@@ -1,0 +1,163 @@
+//! How steps read: one line each, for golden tests and people; the first word is the step's name in errors.
+
+use std::fmt;
+
+use super::step::{Attributes, DeviceRule, HostStep, InitStep, Source};
+
+impl HostStep {
+    /// The step's name and what it is about, for errors.
+    pub fn name_and_object(&self) -> (String, String) {
+        split(&self.to_string())
+    }
+}
+
+impl InitStep {
+    /// The step's name and what it is about, for errors.
+    pub fn name_and_object(&self) -> (String, String) {
+        split(&self.to_string())
+    }
+}
+
+fn split(line: &str) -> (String, String) {
+    let (name, object) = line.split_once(' ').unwrap_or((line, "the container"));
+    (name.to_owned(), object.to_owned())
+}
+
+impl fmt::Display for HostStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HostStep::CreateCgroup => f.write_str("create-cgroup"),
+            HostStep::SetLimit { controller, file, value, optional } => {
+                let note = if *optional { " (if there is one)" } else { "" };
+                write!(f, "set-limit {controller}/{file} {value}{note}")
+            }
+            HostStep::LimitDevices(rules) => {
+                f.write_str("limit-devices")?;
+                rules.iter().try_for_each(|rule| write!(f, " {rule},"))
+            }
+            HostStep::OpenSysfs(slot) => write!(f, "open-sysfs -> {}", slot.0),
+            HostStep::OpenDevice { slot, path, number } => {
+                let kind = if number.character { 'c' } else { 'b' };
+                write!(
+                    f,
+                    "open-device {} {kind} {}:{} -> {}",
+                    path.display(),
+                    number.major,
+                    number.minor,
+                    slot.0
+                )
+            }
+            HostStep::OpenBind { slot, source, recursive, attributes, slave } => {
+                let recursive = if *recursive { " recursive" } else { "" };
+                let slave = if *slave { " slave" } else { "" };
+                write!(f, "open-bind {}{recursive}{slave}{attributes} -> {}", source.display(), slot.0)
+            }
+            HostStep::OpenCgroupTrees => f.write_str("open-cgroup-trees"),
+            HostStep::SetNetworkSysctl { name, value } => write!(f, "set-network-sysctl {name} = {value}"),
+            HostStep::WriteIdMaps(maps) => write!(f, "write-id-maps {maps}"),
+            HostStep::EnterCgroup => f.write_str("enter-cgroup"),
+            HostStep::MapBind(slot) => write!(f, "map-bind {}", slot.0),
+            HostStep::SetLimitOfProcess { resource, soft, hard } => {
+                write!(f, "set-rlimit {} {soft}:{hard}", resource.1)
+            }
+            HostStep::SetOomScore(score) => write!(f, "set-oom-score {score}"),
+            HostStep::OpenOverlay { lower, upper, mapped, .. } => {
+                let mapped = if *mapped { " mapped nodev" } else { "" };
+                write!(f, "open-overlay {} layers below {}{mapped}", lower.len(), upper.display())
+            }
+            HostStep::OpenRootDirectory { path, read_only, nodev } => {
+                let read_only = if *read_only { " ro" } else { "" };
+                let nodev = if *nodev { " nodev" } else { "" };
+                write!(f, "open-root {}{read_only}{nodev}", path.display())
+            }
+        }
+    }
+}
+
+impl fmt::Display for InitStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InitStep::NewSession => f.write_str("new-session"),
+            InitStep::BecomeRoot => f.write_str("become-root"),
+            InitStep::NewCgroupNamespace => f.write_str("new-cgroup-namespace"),
+            InitStep::PrivateMounts => f.write_str("private-mounts"),
+            InitStep::AttachRoot => f.write_str("attach-root"),
+            InitStep::Mount { source, at, attributes, strict } => {
+                let strict = if *strict { " strict" } else { "" };
+                write!(f, "mount {} {source}{attributes}{strict}", at.display())
+            }
+            InitStep::MountCgroupTrees { at, attributes } => {
+                write!(f, "mount-cgroup-trees {}{attributes}", at.display())
+            }
+            InitStep::BindDevice { slot, at } => write!(f, "bind-device {} <- {}", at.display(), slot.0),
+            InitStep::Symlink { target, at } => write!(f, "symlink {at} -> {target}"),
+            InitStep::OpenPipes { stdin, owner } => {
+                let stdin = if *stdin { "pipe" } else { "null" };
+                write!(f, "open-pipes stdin={stdin} owner={}:{}", owner.uid, owner.gid)
+            }
+            InitStep::OpenTerminal { size, owner } => {
+                write!(f, "open-terminal {}x{} owner={}:{}", size.columns, size.rows, owner.uid, owner.gid)
+            }
+            InitStep::Mask(path) => write!(f, "mask {}", path.display()),
+            InitStep::ReadOnly(path) => write!(f, "read-only {}", path.display()),
+            InitStep::MakeDirectory(path) => write!(f, "make-directory {}", path.display()),
+            InitStep::ReadOnlyRoot => f.write_str("read-only-root"),
+            InitStep::Pivot => f.write_str("pivot"),
+            InitStep::SetHostname(name) => write!(f, "set-hostname {name}"),
+            InitStep::SetDomainname(name) => write!(f, "set-domainname {name}"),
+            InitStep::SetSysctl { name, value } => write!(f, "set-sysctl {name} = {value}"),
+            InitStep::ChangeDirectory(path) => write!(f, "change-directory {}", path.display()),
+            InitStep::LimitCapabilities(set) => write!(f, "limit-capabilities {set}"),
+            InitStep::SetUser { owner, groups, umask } => {
+                write!(f, "set-user {}:{} groups {groups:?} umask {umask:04o}", owner.uid, owner.gid)
+            }
+            InitStep::SetCapabilities { permitted, effective } if permitted == effective => {
+                write!(f, "set-capabilities {permitted}")
+            }
+            InitStep::SetCapabilities { permitted, effective } => {
+                write!(f, "set-capabilities {permitted} effective {effective}")
+            }
+            InitStep::NoNewPrivileges => f.write_str("no-new-privileges"),
+            InitStep::CloseDescriptors => f.write_str("close-descriptors"),
+            InitStep::LoadSeccomp => f.write_str("load-seccomp"),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::New { fstype, options } if options.is_empty() => f.write_str(fstype),
+            Source::New { fstype, options } => write!(f, "{fstype}({})", options.join(",")),
+            Source::Slot(slot) => write!(f, "<- {}", slot.0),
+        }
+    }
+}
+
+impl fmt::Display for Attributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (bit, name) in [
+            (libc::MOUNT_ATTR_RDONLY, "ro"),
+            (libc::MOUNT_ATTR_NOSUID, "nosuid"),
+            (libc::MOUNT_ATTR_NODEV, "nodev"),
+            (libc::MOUNT_ATTR_NOEXEC, "noexec"),
+            (libc::MOUNT_ATTR_NOATIME, "noatime"),
+            (libc::MOUNT_ATTR_STRICTATIME, "strictatime"),
+            (libc::MOUNT_ATTR_NODIRATIME, "nodiratime"),
+        ] {
+            if self.set & bit != 0 {
+                write!(f, " {name}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for DeviceRule {
+    /// As the version 1 `devices.allow` file takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |number: Option<u32>| number.map_or_else(|| "*".to_owned(), |n| n.to_string());
+        let verb = if self.allow { "allow" } else { "deny" };
+        write!(f, "{verb} {} {}:{} {}", self.kind, number(self.major), number(self.minor), self.access)
+    }
+}

@@ -1,0 +1,301 @@
+//! The closed set of steps. Plain data; each shows itself as one line and has a short name for errors.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::capabilities::CapSet;
+use crate::container::WindowSize;
+
+/// A descriptor opened by a host step, by position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot(pub usize);
+
+/// A run of ids: container id `container` is `host` outside, and so on for `size` ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdMap {
+    /// First id inside.
+    pub container: u32,
+    /// First id outside.
+    pub host: u32,
+    /// How many.
+    pub size: u32,
+}
+
+/// The maps of a user namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMaps {
+    /// Of users.
+    pub uids: Vec<IdMap>,
+    /// Of groups.
+    pub gids: Vec<IdMap>,
+}
+
+/// Who the program runs as, by ids inside the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// User.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+}
+
+/// Flags of a mount, as `mount_setattr` takes them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// `MOUNT_ATTR_*` bits to set.
+    pub set: u64,
+    /// Bits to clear first; only the access-time field uses it.
+    pub clear: u64,
+}
+
+/// How a device node is told from another: what `stat` must say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceNumber {
+    /// Character rather than block device.
+    pub character: bool,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+}
+
+/// What may be done to which devices: one rule of the device cgroup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceRule {
+    /// Allow rather than deny.
+    pub allow: bool,
+    /// `a`, `b` or `c`.
+    pub kind: char,
+    /// `None` is every one.
+    pub major: Option<u32>,
+    /// `None` is every one.
+    pub minor: Option<u32>,
+    /// Of `r`, `w` and `m`.
+    pub access: String,
+}
+
+/// A step of the keeper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostStep {
+    /// Makes the container's cgroup in every hierarchy.
+    CreateCgroup,
+    /// Writes one file of a controller.
+    SetLimit {
+        /// `memory`, `cpu`, `pids`, ... (version 2 has them all in one place).
+        controller: &'static str,
+        /// File name.
+        file: &'static str,
+        /// Text.
+        value: String,
+        /// Whether a kernel without the file is good enough.
+        optional: bool,
+    },
+    /// Restricts devices: by files on version 1, by a program on version 2.
+    LimitDevices(Vec<DeviceRule>),
+    /// Opens a sysfs of the container's network namespace.
+    OpenSysfs(Slot),
+    /// Clones the mount of one of the host's device nodes, after checking that it is that device.
+    OpenDevice {
+        /// Where it goes.
+        slot: Slot,
+        /// Path on the host.
+        path: PathBuf,
+        /// What it must be.
+        number: DeviceNumber,
+    },
+    /// Clones the mount of a file or directory of the host.
+    OpenBind {
+        /// Where it goes.
+        slot: Slot,
+        /// Path on the host.
+        source: PathBuf,
+        /// With the mounts below it.
+        recursive: bool,
+        /// Flags.
+        attributes: Attributes,
+        /// Receives mounts made on the host later (slave) instead of none (private).
+        slave: bool,
+    },
+    /// Clones the container's directories of the version 1 hierarchies.
+    OpenCgroupTrees,
+    /// Writes a sysctl of the container's network namespace.
+    SetNetworkSysctl {
+        /// Dotted name.
+        name: String,
+        /// Text.
+        value: String,
+    },
+    /// Writes the child's id maps.
+    WriteIdMaps(IdMaps),
+    /// Moves the child into its cgroup.
+    EnterCgroup,
+    /// Shows a clone through the container's id map.
+    MapBind(Slot),
+    /// Sets a resource limit of the child.
+    SetLimitOfProcess {
+        /// `RLIMIT_*` number.
+        resource: Resource,
+        /// Soft limit.
+        soft: u64,
+        /// Hard limit.
+        hard: u64,
+    },
+    /// Sets how eagerly the kernel kills the child for want of memory.
+    SetOomScore(i32),
+    /// Opens the root filesystem as an overlay.
+    OpenOverlay {
+        /// Topmost first.
+        lower: Vec<PathBuf>,
+        /// Writable layer.
+        upper: PathBuf,
+        /// Scratch directory.
+        work: PathBuf,
+        /// Lower layers are shown through the container's id map, device nodes do not open.
+        mapped: bool,
+    },
+    /// Opens a directory as the root filesystem.
+    OpenRootDirectory {
+        /// Which.
+        path: PathBuf,
+        /// Without write access.
+        read_only: bool,
+        /// Device nodes do not open.
+        nodev: bool,
+    },
+}
+
+/// A resource a process is limited in; the number is Linux's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resource(pub u32, pub &'static str);
+
+/// Where a mount comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A new filesystem with these options.
+    New {
+        /// Its type.
+        fstype: &'static str,
+        /// `key=value` or bare flags.
+        options: Vec<String>,
+    },
+    /// A descriptor opened by a host step.
+    Slot(Slot),
+}
+
+/// A step of the child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InitStep {
+    /// Leads a session of its own.
+    NewSession,
+    /// Becomes user and group 0 of its user namespace.
+    BecomeRoot,
+    /// Makes the present cgroup the root of what it can see.
+    NewCgroupNamespace,
+    /// Takes every mount out of its propagation group.
+    PrivateMounts,
+    /// Attaches the root filesystem in the staging directory.
+    AttachRoot,
+    /// Attaches a mount inside the root filesystem.
+    Mount {
+        /// What.
+        source: Source,
+        /// Where, absolute inside the container.
+        at: PathBuf,
+        /// Flags for a new filesystem.
+        attributes: Attributes,
+        /// Symbolic links on the way are refused instead of followed inside the root.
+        strict: bool,
+    },
+    /// Attaches the version 1 cgroup directories, read-only, under a new tmpfs.
+    MountCgroupTrees {
+        /// Where.
+        at: PathBuf,
+        /// Flags.
+        attributes: Attributes,
+    },
+    /// Attaches a device node under `/dev`.
+    BindDevice {
+        /// Which.
+        slot: Slot,
+        /// Where.
+        at: PathBuf,
+    },
+    /// Makes a symbolic link in the container's `/dev`.
+    Symlink {
+        /// What it says.
+        target: &'static str,
+        /// Where it is.
+        at: &'static str,
+    },
+    /// Makes pipes for standard input, output and error.
+    OpenPipes {
+        /// Standard input is a pipe rather than `/dev/null`.
+        stdin: bool,
+        /// Who owns them.
+        owner: Owner,
+    },
+    /// Makes a terminal and attaches it as `/dev/console`.
+    OpenTerminal {
+        /// Its size.
+        size: WindowSize,
+        /// Who owns it.
+        owner: Owner,
+    },
+    /// Hides a file or directory, if it exists.
+    Mask(PathBuf),
+    /// Takes write access from a path, if it exists.
+    ReadOnly(PathBuf),
+    /// Makes the working directory if it is missing.
+    MakeDirectory(PathBuf),
+    /// Takes write access from the root filesystem itself.
+    ReadOnlyRoot,
+    /// Makes the root filesystem the root, and forgets the host's.
+    Pivot,
+    /// Sets the host name.
+    SetHostname(String),
+    /// Sets the NIS domain name.
+    SetDomainname(String),
+    /// Writes a sysctl of one of the container's own namespaces.
+    SetSysctl {
+        /// Dotted name.
+        name: String,
+        /// Text.
+        value: String,
+    },
+    /// Enters the working directory and checks that it is inside the root.
+    ChangeDirectory(PathBuf),
+    /// Empties the bounding set but for these.
+    LimitCapabilities(CapSet),
+    /// Sets groups, group and user.
+    SetUser {
+        /// Whom.
+        owner: Owner,
+        /// Supplementary groups, the primary one included.
+        groups: Vec<u32>,
+        /// File creation mask.
+        umask: u32,
+    },
+    /// Sets the permitted and effective sets, empties the inheritable and ambient ones.
+    SetCapabilities {
+        /// Permitted.
+        permitted: CapSet,
+        /// Effective.
+        effective: CapSet,
+    },
+    /// Gives up gaining privileges by executing a program.
+    NoNewPrivileges,
+    /// Closes every descriptor but 0, 1, 2 and the channel to the keeper.
+    CloseDescriptors,
+    /// Loads the system call filter.
+    LoadSeccomp,
+}
+
+impl fmt::Display for IdMaps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let show = |maps: &[IdMap]| {
+            let words = maps.iter().map(|map| format!("{}:{}:{}", map.container, map.host, map.size));
+            words.collect::<Vec<_>>().join(",")
+        };
+        write!(f, "uid {} gid {}", show(&self.uids), show(&self.gids))
+    }
+}

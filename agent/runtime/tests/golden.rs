@@ -1,0 +1,105 @@
+//! The plans of typical containers, as golden text: what a change to the planner changes shows here.
+
+use agent_runtime::container::{ContainerSpec, LogPolicy, Rootfs, SeccompPolicy, WindowSize};
+use agent_runtime::defaults::{self, IdRange};
+use agent_runtime::plan::{HostFacts, plan};
+use expect_test::{Expect, ExpectFile, expect, expect_file};
+use oci_spec::runtime::{Mount, Spec};
+
+fn spec(ids: Option<IdRange>) -> ContainerSpec {
+    let mut oci = defaults::spec(ids);
+    if let Some(process) = oci.process_mut() {
+        process.set_args(Some(vec!["/bin/server".to_owned()])).set_cwd("/srv".into());
+    }
+    if let Some(linux) = oci.linux_mut() {
+        linux.set_cgroups_path(Some("/roadstead/test/c1".into()));
+    }
+    oci.set_hostname(Some("c1".to_owned()));
+    ContainerSpec {
+        id: "c1".to_owned(),
+        oci,
+        rootfs: Rootfs::Overlay {
+            lower: vec!["/l2".into(), "/l1".into()],
+            upper: "/u".into(),
+            work: "/w".into(),
+        },
+        state_dir: "/s".into(),
+        terminal: None,
+        open_stdin: false,
+        log: LogPolicy::default(),
+        seccomp: SeccompPolicy::Default,
+        traceparent: None,
+    }
+}
+
+const IDS: IdRange = IdRange { base: 1_048_576, size: 65_536 };
+const HYBRID: HostFacts = HostFacts { network_given: true, cgroup_v1: true };
+const V2: HostFacts = HostFacts { network_given: false, cgroup_v1: false };
+
+fn check(spec: &ContainerSpec, host: HostFacts, expected: &ExpectFile) {
+    expected.assert_eq(&plan(spec, host).expect("a plan").to_string());
+}
+
+fn refused(change: impl FnOnce(&mut Spec), expected: &Expect) {
+    let mut spec = spec(Some(IDS));
+    change(&mut spec.oci);
+    expected.assert_eq(&plan(&spec, V2).expect_err("a refusal").to_string());
+}
+
+#[test]
+fn the_default_container_on_a_hybrid_host() {
+    check(&spec(Some(IDS)), HYBRID, &expect_file!["golden/default-hybrid.txt"]);
+}
+
+#[test]
+fn a_terminal_without_a_user_namespace_on_version_2() {
+    let mut spec = spec(None);
+    spec.terminal = Some(WindowSize { rows: 24, columns: 80 });
+    if let Some(process) = spec.oci.process_mut() {
+        process.user_mut().set_uid(1000).set_gid(100);
+    }
+    let mut bind = Mount::default();
+    bind.set_destination("/etc/hosts".into())
+        .set_typ(Some("bind".to_owned()))
+        .set_source(Some("/data/hosts".into()))
+        .set_options(Some(vec!["rbind".to_owned(), "ro".to_owned()]));
+    if let Some(mounts) = spec.oci.mounts_mut() {
+        mounts.push(bind);
+    }
+    check(&spec, V2, &expect_file!["golden/terminal-v2.txt"]);
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_by_name() {
+    refused(
+        |oci| {
+            oci.set_process(None);
+        },
+        &expect!["process: is missing"],
+    );
+    refused(
+        |oci| {
+            if let Some(process) = oci.process_mut() {
+                process.user_mut().set_uid(70_000);
+            }
+        },
+        &expect!["process.user.uid: 70000 is not an id of the container"],
+    );
+    refused(
+        |oci| {
+            if let Some(linux) = oci.linux_mut() {
+                linux.set_cgroups_path(Some("/roadstead/../../etc".into()));
+            }
+        },
+        &expect![[r#"linux.cgroupsPath: "/roadstead/../../etc" is not an absolute path without '..'"#]],
+    );
+    refused(
+        |oci| {
+            if let Some(linux) = oci.linux_mut() {
+                let sysctl = ("kernel.core_pattern".to_owned(), "|/bin/sh".to_owned());
+                linux.set_sysctl(Some([sysctl].into()));
+            }
+        },
+        &expect!["linux.sysctl: kernel.core_pattern would change the host"],
+    );
+}
