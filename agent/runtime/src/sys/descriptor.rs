@@ -1,0 +1,24 @@
+//! Closing descriptors in bulk and ending without clean-up.
+
+use std::io;
+
+use super::checked;
+
+/// `close_range(2)`: closes every descriptor from `first` to `last`, both included.
+///
+/// Only for a process about to execute another program: every Rust owner of such a descriptor is left with a
+/// number that means nothing. The caller must not run destructors afterwards.
+pub(crate) fn close_range(first: u32, last: u32) -> io::Result<()> {
+    if first > last {
+        return Ok(());
+    }
+    // SAFETY: no memory is passed. Descriptors owned elsewhere in this process become invalid; both callers
+    // (the child before execve or exit) leave by execve or `exit`, never by returning into code that owns them.
+    checked(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
+
+/// `_exit(2)`: ends the process at once, without destructors, hooks or flushing.
+pub(crate) fn exit(code: i32) -> ! {
+    // SAFETY: _exit takes a plain integer and does not return.
+    unsafe { libc::_exit(code) }
+}
