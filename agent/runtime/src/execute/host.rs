@@ -1,0 +1,260 @@
+//! The keeper's side of a plan.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Instant;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource as Limit, Rlimit};
+use rustix::thread::LinkNameSpaceType;
+
+use super::{StepError, Timings, sysctl};
+use crate::cgroup::Cgroup;
+use crate::plan::step::{Attributes, DeviceNumber, HostStep, IdMap, IdMaps, Resource, Slot};
+use crate::rootfs::mount;
+use crate::rootfs::overlay::{self, Layers};
+use crate::sys::mount::{MountAttr, mount_setattr};
+
+/// What the host steps have opened so far.
+#[derive(Debug)]
+pub(crate) struct Host<'a> {
+    cgroup: &'a Cgroup,
+    staging: &'a Path,
+    /// Filled by position; the child uses its copies.
+    pub slots: Vec<Option<OwnedFd>>,
+    /// Version 1 cgroup directories by name.
+    pub cgroup_trees: Vec<(String, OwnedFd)>,
+    /// The root filesystem, detached.
+    pub root: Option<OwnedFd>,
+    child: Option<Child>,
+}
+
+/// The child, once there is one.
+#[derive(Debug)]
+struct Child {
+    pid: i32,
+    /// `/proc/PID`.
+    proc: OwnedFd,
+    userns: Option<OwnedFd>,
+    in_v2_cgroup: bool,
+}
+
+impl<'a> Host<'a> {
+    pub(crate) fn new(cgroup: &'a Cgroup, staging: &'a Path, slots: usize) -> Host<'a> {
+        let slots = std::iter::repeat_with(|| None).take(slots).collect();
+        Host { cgroup, staging, slots, cgroup_trees: Vec::new(), root: None, child: None }
+    }
+
+    /// Tells which process later steps are about; it is this process's child and not reaped yet.
+    pub(crate) fn set_child(&mut self, pid: i32, in_v2_cgroup: bool) -> io::Result<()> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let proc = rustix::fs::openat(CWD, format!("/proc/{pid}"), flags, Mode::empty())?;
+        self.child = Some(Child { pid, proc, userns: None, in_v2_cgroup });
+        Ok(())
+    }
+
+    pub(crate) fn run(&mut self, steps: &[HostStep], timings: &mut Timings) -> Result<(), StepError> {
+        for step in steps {
+            let since = Instant::now();
+            self.step(step).map_err(|source| StepError::new(step.name_and_object(), source))?;
+            timings.add(&step.name_and_object().0, since);
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &HostStep) -> io::Result<()> {
+        match step {
+            HostStep::CreateCgroup => self.cgroup.create().map_err(io::Error::other),
+            HostStep::SetLimit { controller, file, value, optional } => {
+                match self.cgroup.set(controller, file, value) {
+                    Err(error) if *optional && error.kind() == io::ErrorKind::NotFound => Ok(()),
+                    other => other,
+                }
+            }
+            HostStep::LimitDevices(rules) => self.cgroup.limit_devices(rules),
+            HostStep::OpenSysfs(slot) => {
+                let attributes = libc::MOUNT_ATTR_RDONLY
+                    | libc::MOUNT_ATTR_NOSUID
+                    | libc::MOUNT_ATTR_NODEV
+                    | libc::MOUNT_ATTR_NOEXEC;
+                let sysfs = mount::new_filesystem("sysfs", &[], Attributes { set: attributes, clear: 0 })?;
+                self.fill(*slot, sysfs)
+            }
+            HostStep::OpenDevice { slot, path, number } => {
+                let device = open_device(path, *number)?;
+                self.fill(*slot, device)
+            }
+            HostStep::OpenBind { slot, source, recursive, attributes, slave } => {
+                let bind = open_bind(source, *recursive, *attributes, *slave)?;
+                self.fill(*slot, bind)
+            }
+            HostStep::OpenCgroupTrees => {
+                self.cgroup_trees = self.cgroup.v1_trees()?;
+                Ok(())
+            }
+            HostStep::SetNetworkSysctl { name, value } => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                // Resolved afresh: this directory shows the network namespace of whoever looks it up.
+                let sys = rustix::fs::openat(CWD, "/proc/sys", flags, Mode::empty())?;
+                sysctl::write(&sys, name, value)
+            }
+            HostStep::WriteIdMaps(maps) => self.write_id_maps(maps),
+            HostStep::EnterCgroup => {
+                let child = self.child()?;
+                self.cgroup.enter(child.pid, child.in_v2_cgroup).map_err(io::Error::other)
+            }
+            HostStep::MapBind(slot) => {
+                let attr = MountAttr::default().id_map(self.userns()?);
+                let bind = self.slots.get(slot.0).and_then(Option::as_ref).ok_or(Errno::BADF)?;
+                mount_setattr(bind.as_fd(), true, &attr)
+            }
+            HostStep::SetLimitOfProcess { resource, soft, hard } => self.set_limit(*resource, *soft, *hard),
+            HostStep::SetOomScore(score) => self.write_proc("oom_score_adj", &score.to_string()),
+            HostStep::OpenOverlay { lower, upper, work, mapped } => {
+                let userns = if *mapped { Some(self.userns()?) } else { None };
+                let layers = Layers { lower, upper, work, userns, staging: self.staging };
+                self.root = Some(overlay::open(&layers)?);
+                Ok(())
+            }
+            HostStep::OpenRootDirectory { path, read_only, nodev } => {
+                let bit = |wanted: bool, bit: u64| if wanted { bit } else { 0 };
+                let set = bit(*read_only, libc::MOUNT_ATTR_RDONLY) | bit(*nodev, libc::MOUNT_ATTR_NODEV);
+                self.root = Some(open_bind(path, true, Attributes { set, clear: 0 }, false)?);
+                Ok(())
+            }
+        }
+    }
+
+    fn fill(&mut self, slot: Slot, descriptor: OwnedFd) -> io::Result<()> {
+        *self.slots.get_mut(slot.0).ok_or(Errno::BADF)? = Some(descriptor);
+        Ok(())
+    }
+
+    fn child(&self) -> io::Result<&Child> {
+        self.child.as_ref().ok_or_else(|| Errno::SRCH.into())
+    }
+
+    fn userns(&self) -> io::Result<BorrowedFd<'_>> {
+        self.child()?.userns.as_ref().map(AsFd::as_fd).ok_or_else(|| Errno::BADF.into())
+    }
+
+    fn write_id_maps(&mut self, maps: &IdMaps) -> io::Result<()> {
+        self.write_proc("uid_map", &map_text(&maps.uids))?;
+        self.write_proc("gid_map", &map_text(&maps.gids))?;
+        let Some(child) = &mut self.child else { return Err(Errno::SRCH.into()) };
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        child.userns = Some(rustix::fs::openat(&child.proc, "ns/user", flags, Mode::empty())?);
+        Ok(())
+    }
+
+    fn write_proc(&self, file: &str, value: &str) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(&self.child()?.proc, file, flags, Mode::empty())?;
+        match rustix::io::write(&file, value.as_bytes())? {
+            count if count == value.len() => Ok(()),
+            _ => Err(io::ErrorKind::WriteZero.into()),
+        }
+    }
+
+    fn set_limit(&self, resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
+        let pid = Pid::from_raw(self.child()?.pid).ok_or(Errno::SRCH)?;
+        // `None` is infinity, which the specification writes as the largest number.
+        let limit = |value: u64| (value != u64::MAX).then_some(value);
+        let new = Rlimit { current: limit(soft), maximum: limit(hard) };
+        let kind = limit_kind(resource)?;
+        match rustix::process::prlimit(Some(pid), kind, new) {
+            // A keeper that may not raise limits gives what it has: less than asked for confines more.
+            Err(Errno::PERM) => {
+                let most = rustix::process::getrlimit(kind).maximum.unwrap_or(u64::MAX);
+                let new = Rlimit { current: limit(soft.min(most)), maximum: limit(hard.min(most)) };
+                Ok(rustix::process::prlimit(Some(pid), kind, new).map(drop)?)
+            }
+            other => Ok(other.map(drop)?),
+        }
+    }
+}
+
+fn map_text(maps: &[IdMap]) -> String {
+    maps.iter().map(|map| format!("{} {} {}\n", map.container, map.host, map.size)).collect()
+}
+
+fn open_device(path: &Path, number: DeviceNumber) -> io::Result<OwnedFd> {
+    let device = mount::clone_path(path, false)?;
+    let stat = rustix::fs::fstat(&device)?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    let wanted = if number.character { FileType::CharacterDevice } else { FileType::BlockDevice };
+    if kind != wanted || stat.st_rdev != rustix::fs::makedev(number.major, number.minor) {
+        let text = format!("the host's {} is not device {}:{}", path.display(), number.major, number.minor);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    Ok(device)
+}
+
+fn open_bind(source: &Path, recursive: bool, attributes: Attributes, slave: bool) -> io::Result<OwnedFd> {
+    let bind = mount::clone_path(source, recursive)?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&bind)?.st_mode) == FileType::Symlink {
+        return Err(Errno::LOOP.into());
+    }
+    let propagation = if slave { libc::MS_SLAVE } else { libc::MS_PRIVATE };
+    let attr = MountAttr { set: attributes.set, clear: attributes.clear, propagation, userns: 0 };
+    mount_setattr(bind.as_fd(), recursive, &attr)?;
+    Ok(bind)
+}
+
+fn limit_kind(resource: Resource) -> io::Result<Limit> {
+    Ok(match resource.0 {
+        0 => Limit::Cpu,
+        1 => Limit::Fsize,
+        2 => Limit::Data,
+        3 => Limit::Stack,
+        4 => Limit::Core,
+        5 => Limit::Rss,
+        6 => Limit::Nproc,
+        7 => Limit::Nofile,
+        8 => Limit::Memlock,
+        9 => Limit::As,
+        10 => Limit::Locks,
+        11 => Limit::Sigpending,
+        12 => Limit::Msgqueue,
+        13 => Limit::Nice,
+        14 => Limit::Rtprio,
+        15 => Limit::Rttime,
+        _ => return Err(Errno::INVAL.into()),
+    })
+}
+
+/// Stays in another network namespace until it is dropped, and then goes back.
+#[derive(Debug)]
+pub(crate) struct Visit<'a> {
+    home: Option<BorrowedFd<'a>>,
+}
+
+impl<'a> Visit<'a> {
+    /// Enters `netns`; `home` is the namespace to go back to.
+    pub(crate) fn enter(netns: BorrowedFd<'_>, home: BorrowedFd<'a>) -> io::Result<Visit<'a>> {
+        rustix::thread::move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))?;
+        Ok(Visit { home: Some(home) })
+    }
+
+    /// Goes back, and says when that failed: the caller must not go on from where it is then.
+    pub(crate) fn leave(mut self) -> io::Result<()> {
+        match self.home.take() {
+            Some(home) => {
+                Ok(rustix::thread::move_into_link_name_space(home, Some(LinkNameSpaceType::Network))?)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            // Only on the way out of another error, which is the one to report; the descriptor was opened by
+            // this process for this purpose, so the kernel has no reason to refuse it.
+            let _ = rustix::thread::move_into_link_name_space(home, Some(LinkNameSpaceType::Network));
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The keeper's side of a creation: run the plan around one clone, and undo all of it when anything fails.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use rustix::process::{Signal, WaitId, WaitIdOptions};
+
+use super::channel::{self, KeeperEnd};
+use super::clone::{Cloned, clone3};
+use super::exec::Executable;
+use super::init::{self, Start};
+use super::message::{FromInit, Streams, ToInit};
+use super::{CreateError, Gate, Spawned, Staging};
+use crate::cgroup::Cgroup;
+use crate::container::{ContainerSpec, SeccompPolicy};
+use crate::execute::host::{Host, Visit};
+use crate::execute::{StepError, Timings};
+use crate::plan::{HostFacts, Namespaces, Network, plan};
+
+pub(super) fn create(
+    spec: &ContainerSpec,
+    netns: Option<BorrowedFd<'_>>,
+    staging: &Staging,
+) -> Result<Spawned, CreateError> {
+    let mut timings = Timings::default();
+    let since = Instant::now();
+    let facts = HostFacts { network_given: netns.is_some(), cgroup_v1: staging.layout.is_v1() };
+    let plan = plan(spec, facts)?;
+    let executable = Executable::new(&plan.program)
+        .map_err(|_| CreateError::Invalid("process: a NUL byte in an argument or variable".to_owned()))?;
+    let filter = match spec.seccomp {
+        SeccompPolicy::Default => Some(staging.filters.get(plan.capabilities)?),
+        SeccompPolicy::Unconfined => None,
+    };
+    timings.add("plan", since);
+
+    let cgroup = Cgroup::open_in(staging.layout.clone(), &plan.cgroup)?;
+    let mut undo = Undo { cgroup: Some(cgroup.clone()), child: None };
+    let mut host = Host::new(&cgroup, &staging.root, plan.slots);
+    let (keeper_end, init_end) = channel::pair().map_err(|error| failed("open-channel", &spec.id, error))?;
+
+    let visit = visit(netns, staging)?;
+    host.run(&plan.before, &mut timings)?;
+    let since = Instant::now();
+    let (cloned, in_v2_cgroup) = clone_child(&plan.namespaces, &cgroup)
+        .map_err(|error| failed("clone", plan.namespaces.to_string(), error))?;
+    let Cloned::Parent { pid, pidfd } = cloned else {
+        drop(keeper_end);
+        init::run(Start {
+            plan: &plan,
+            host,
+            staging: &staging.root,
+            ignored_signals: staging.ignored_signals,
+            filter,
+            executable: &executable,
+            channel: init_end,
+        })
+    };
+    drop(init_end);
+    let pidfd = undo.child.insert(pidfd);
+    let pidfd = pidfd.try_clone().map_err(|error| failed("clone", &spec.id, error))?;
+    if let Some(visit) = visit {
+        visit.leave().map_err(|error| failed("leave-network", NETNS, error))?;
+    }
+    timings.add("clone", since);
+
+    let child = host.set_child(pid, in_v2_cgroup);
+    child.map_err(|error| failed("find-child", format!("/proc/{pid}"), error))?;
+    host.run(&plan.after, &mut timings)?;
+    let ends = meet(&keeper_end, &host, &spec.id, &mut timings)?;
+
+    undo.disarm();
+    let program = plan.program.args.first().cloned().unwrap_or_default();
+    let Ends { stdin, stdout, stderr, terminal } = ends;
+    let gate = Gate { channel: keeper_end, program };
+    Ok(Spawned { pid, pidfd, stdin, stdout, stderr, terminal, gate, cgroup, timings: timings.into_inner() })
+}
+
+/// What errors call it: there is no better name for a descriptor.
+const NETNS: &str = "the network namespace handed over";
+
+/// What the child is to inherit is opened in its network namespace, where the clone happens too.
+fn visit<'a>(netns: Option<BorrowedFd<'_>>, staging: &'a Staging) -> Result<Option<Visit<'a>>, CreateError> {
+    let Some(netns) = netns else { return Ok(None) };
+    let visit = Visit::enter(netns, staging.home.as_fd());
+    visit.map(Some).map_err(|error| failed("enter-network", NETNS, error))
+}
+
+/// Gives the child its root filesystem and waits until it stands at the gate.
+fn meet(channel: &KeeperEnd, host: &Host<'_>, id: &str, timings: &mut Timings) -> Result<Ends, CreateError> {
+    let root = host.root.as_ref().map(AsFd::as_fd);
+    channel
+        .send(&ToInit::Prepared, root.as_slice())
+        .map_err(|error| failed("hand-over", "the root filesystem", error))?;
+    let since = Instant::now();
+    let (ends, inner) = wait_until_ready(channel, id)?;
+    timings.add("wait-for-child", since);
+    timings.extend(inner);
+    Ok(ends)
+}
+
+/// Clones into the cgroup where the kernel can (version 2 since Linux 5.7), else beside it.
+fn clone_child(namespaces: &Namespaces, cgroup: &Cgroup) -> io::Result<(Cloned, bool)> {
+    let flags = clone_flags(namespaces);
+    if let Some(cgroup) = cgroup.v2_directory().transpose()? {
+        // SAFETY: the keeper has one thread (see the crate's contract), and the child only runs `init::run`,
+        // which never returns.
+        match unsafe { clone3(flags, Some(cgroup.as_fd())) } {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::E2BIG | libc::EINVAL)) => {}
+            cloned => return Ok((cloned?, true)),
+        }
+    }
+    // SAFETY: as above.
+    Ok((unsafe { clone3(flags, None) }?, false))
+}
+
+fn clone_flags(namespaces: &Namespaces) -> u64 {
+    let wanted = [
+        (true, libc::CLONE_NEWNS),
+        (namespaces.user.is_some(), libc::CLONE_NEWUSER),
+        (namespaces.pid, libc::CLONE_NEWPID),
+        (namespaces.ipc, libc::CLONE_NEWIPC),
+        (namespaces.uts, libc::CLONE_NEWUTS),
+        (namespaces.network == Network::New, libc::CLONE_NEWNET),
+    ];
+    wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| u64::from(flag.unsigned_abs())).sum()
+}
+
+/// The keeper's ends of the child's standard streams.
+#[derive(Default)]
+struct Ends {
+    stdin: Option<OwnedFd>,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    terminal: Option<OwnedFd>,
+}
+
+fn wait_until_ready(channel: &KeeperEnd, id: &str) -> Result<(Ends, Vec<(String, u64)>), CreateError> {
+    let mut ends = Ends::default();
+    loop {
+        let message = channel.receive().map_err(|error| failed("wait-for-child", id, error))?;
+        match message {
+            Some((FromInit::Streams(streams), descriptors)) => {
+                let mut descriptors = descriptors.into_iter();
+                match streams {
+                    Streams::Terminal => ends.terminal = descriptors.next(),
+                    Streams::Pipes { stdin } => {
+                        ends.stdin = if stdin { descriptors.next() } else { None };
+                        ends.stdout = descriptors.next();
+                        ends.stderr = descriptors.next();
+                    }
+                }
+            }
+            Some((FromInit::Ready { timings }, _)) => return Ok((ends, timings)),
+            Some((FromInit::Failed { step, object, errno: 0 }, _)) => {
+                return Err(failed(&step, object, io::Error::other("it is not as it must be")));
+            }
+            Some((FromInit::Failed { step, object, errno }, _)) => {
+                return Err(failed(&step, object, io::Error::from_raw_os_error(errno)));
+            }
+            Some((FromInit::NotExecuted { .. }, _)) | None => {
+                let source = io::Error::new(io::ErrorKind::UnexpectedEof, "the child ended without a word");
+                return Err(failed("wait-for-child", id, source));
+            }
+        }
+    }
+}
+
+fn failed(step: &str, object: impl Into<String>, source: io::Error) -> CreateError {
+    StepError { step: step.to_owned(), object: object.into(), source }.into()
+}
+
+/// What is undone when a creation fails: in this order, because a cgroup with a process in it stays.
+struct Undo {
+    cgroup: Option<Cgroup>,
+    child: Option<OwnedFd>,
+}
+
+impl Undo {
+    fn disarm(&mut self) {
+        self.child = None;
+        self.cgroup = None;
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some(child) = self.child.take() {
+            // It may have ended by itself; then there is still its zombie to reap.
+            let _ = rustix::process::pidfd_send_signal(&child, Signal::KILL);
+            let _ = rustix::process::waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED);
+        }
+        if let Some(cgroup) = self.cgroup.take() {
+            // The error to report is the one that led here; what stays behind is found by its name later.
+            let _ = cgroup.remove();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_asked_for_namespaces_are_new() {
+        let none = Namespaces {
+            user: None,
+            network: Network::Host,
+            pid: false,
+            ipc: false,
+            uts: false,
+            cgroup: true,
+        };
+        assert_eq!(clone_flags(&none), u64::from(libc::CLONE_NEWNS.unsigned_abs()));
+    }
+}
