@@ -47,7 +47,10 @@ pub(super) async fn start(
     api: &Api,
     request: &v1::StartContainerRequest,
 ) -> Result<v1::StartContainerResponse, Status> {
-    api.engine.start(&request.container).await.map_err(|fault| error::engine(&fault))?;
+    api.engine
+        .start_traced(&request.container, telemetry::context(""))
+        .await
+        .map_err(|fault| error::engine(&fault))?;
     Ok(v1::StartContainerResponse {})
 }
 

@@ -126,7 +126,8 @@ impl World for Containers {
     }
 
     async fn start(&self, task: Arc<TaskAssignment>) -> Result<(), String> {
-        self.engine.start(&task.task_id).await.map_err(|error| describe(&error))?;
+        let trace = telemetry::context(&task.traceparent);
+        self.engine.start_traced(&task.task_id, trace).await.map_err(|error| describe(&error))?;
         let ports = self.find(&task.task_id).map(|container| container.config.ports).unwrap_or_default();
         if let Err(reason) = self.hold(&ports).await {
             self.stop(&task.task_id).await?;
