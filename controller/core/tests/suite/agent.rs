@@ -18,11 +18,15 @@ pub(crate) enum Behaviour {
     Crash,
 }
 
+/// Turns a container takes to stop, longer than it takes to start: an overlap would show.
+const STOP_TURNS: u32 = 4;
+
 /// One agent. What it knows comes from differences of assignment sets, as over a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Agent {
     known: AssignmentSet,
     tasks: BTreeMap<TaskId, TaskState>,
+    stopping: BTreeMap<TaskId, u32>,
     pub(crate) doomed: BTreeSet<TaskId>,
     pub(crate) connected: bool,
     /// Whether the next report holds every task: the first one of a session does, since reports that the
@@ -58,6 +62,7 @@ impl Agent {
         let change = diff(&self.known, &wanted);
         for task in &change.remove {
             self.tasks.remove(task);
+            self.stopping.remove(task);
         }
         for assignment in change.update {
             self.tasks.entry(assignment.task).or_insert(assignment.state);
@@ -77,7 +82,9 @@ impl Agent {
             let behaviour = behaviour(&assignment.spec.container.image);
             let mut report = status(*id, *state);
             let next = if assignment.desired >= Desired::Shutdown {
-                Some(TaskState::Shutdown)
+                let turns = self.stopping.entry(*id).or_default();
+                *turns += 1;
+                (*state < TaskState::Starting || *turns >= STOP_TURNS).then_some(TaskState::Shutdown)
             } else if self.doomed.remove(id) {
                 report.error = "killed".into();
                 report.exit_code = Some(137);

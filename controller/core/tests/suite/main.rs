@@ -5,6 +5,7 @@ mod agent;
 mod cluster;
 mod convergence;
 mod lifecycle;
+mod plans;
 mod properties;
 mod refusals;
 mod scale;
