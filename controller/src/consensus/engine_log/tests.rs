@@ -184,6 +184,22 @@ fn a_damaged_snapshot_is_refused_with_its_name() -> Outcome {
 }
 
 #[test]
+fn an_installation_cut_short_is_finished_at_the_next_start() -> Outcome {
+    let crashed = Crashed::new()?;
+    let voters = founders().voters.unwrap_or_default();
+    let log = crashed.open()?;
+    // What a leader's snapshot leaves behind when the power goes before the log is emptied.
+    log.snapshot.write(&Snapshot { index: 200, term: 5, voters, data: b"the leader's".to_vec() })?;
+    drop(log);
+    for _ in 0..2 {
+        let contents = crashed.open()?.load()?;
+        assert_eq!((contents.first, contents.last, contents.snapshot), (201, 200, (200, 5)));
+        assert_eq!(contents.voters.voters.len(), 3);
+    }
+    Ok(())
+}
+
+#[test]
 fn files_behind_a_snapshot_are_removed_and_a_gap_between_files_is_refused() -> Outcome {
     let scratch = tempfile::tempdir()?;
     let directory = scratch.path().join("raft");
