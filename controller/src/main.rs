@@ -165,7 +165,14 @@ struct Mixed {
 
 /// Says what went wrong, in one line, and returns the exit code for it.
 fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("controller: {error:#}");
+    let mut words = error.to_string();
+    // Some errors quote their cause, some leave that to whoever prints them.
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !words.contains(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    eprintln!("controller: {words}");
     ExitCode::from(code(error))
 }
 

@@ -49,8 +49,8 @@ pub fn listen(exit_with_stdin: bool) -> io::Result<impl Future<Output = Reason> 
 
 /// Reads standard input to its end and throws it away.
 ///
-/// The read happens on a blocking thread that cannot be cancelled: main must leave by returning an exit code after
-/// `Runtime::shutdown_background`, not by waiting for the runtime.
+/// The read happens on a blocking thread that cannot be cancelled: main must end the runtime with a
+/// time limit, not by waiting for it.
 async fn stdin_end() {
     let mut input = tokio::io::stdin();
     let mut buffer = [0_u8; 256];

@@ -7,6 +7,8 @@
 //! Deliberately absent: metrics, and trace context in the state machine: what a
 //! command carries is an opaque string made by [`current_traceparent`].
 
+use std::io::IsTerminal;
+
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -21,6 +23,10 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 /// The standard variable that turns export on.
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+/// What is logged unless `RUST_LOG` says otherwise. Of the log engine only errors: the zeros that a killed process leaves
+/// behind are a warning to it, and the scan before it says what matters.
+const DEFAULT_FILTER: &str = "info,raft_engine=error";
 
 /// Why telemetry could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -62,8 +68,10 @@ pub fn init(service: &'static str) -> Result<Telemetry, TelemetryError> {
             provider.with_batch_exporter(opentelemetry_otlp::SpanExporter::builder().with_tonic().build()?);
     }
     let provider = provider.build();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let console = tracing_subscriber::fmt::layer().compact().with_target(false).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let console = tracing_subscriber::fmt::layer().compact().with_target(false).with_ansi(colour);
+    let console = console.with_writer(std::io::stderr);
     // The exporter's own HTTP/2 spans would feed the exporter.
     let traced = EnvFilter::new("info,h2=off,hyper=off,tonic=off,tower=off,opentelemetry=off");
     let traces = tracing_opentelemetry::layer().with_tracer(provider.tracer(service)).with_filter(traced);
