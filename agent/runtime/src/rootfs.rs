@@ -8,6 +8,7 @@
 pub(crate) mod mount;
 pub(crate) mod overlay;
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -17,7 +18,21 @@ use rustix::io::Errno;
 
 /// The root of a container's filesystem: a mount of its own.
 #[derive(Debug)]
-pub(crate) struct RootFd(OwnedFd);
+pub(crate) struct RootFd {
+    root: OwnedFd,
+    /// Filesystems made and attached by this process, in which nobody else has made a name yet: in them a name
+    /// needs no looking up.
+    fresh: Vec<(PathBuf, OwnedFd)>,
+}
+
+/// Where a mount is attached.
+#[derive(Debug)]
+pub(crate) enum Place<'a> {
+    /// On what was found.
+    Found(OwnedFd),
+    /// On what was just made under this name in a fresh filesystem.
+    Made(BorrowedFd<'a>, &'a OsStr),
+}
 
 /// How symbolic links on the way are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +56,39 @@ const RETRIES: u32 = 16;
 
 impl RootFd {
     pub(crate) fn new(mount: OwnedFd) -> RootFd {
-        RootFd(mount)
+        RootFd { root: mount, fresh: Vec::new() }
+    }
+
+    /// Remembers that `mount`, attached at `at`, is a filesystem that was empty and that only this process sees.
+    pub(crate) fn add_fresh(&mut self, at: &Path, mount: OwnedFd) {
+        self.fresh.push((at.to_owned(), mount));
+    }
+
+    /// The fresh filesystem that `path` is directly in, and its name there.
+    fn in_fresh<'a>(&'a self, path: &'a Path) -> Option<(&'a OwnedFd, &'a OsStr)> {
+        let (parent, name) = (path.parent()?, path.file_name()?);
+        let (_, mount) = self.fresh.iter().find(|(at, _)| at == parent)?;
+        Some((mount, name))
+    }
+
+    /// Finds or makes where a mount is to be attached.
+    pub(crate) fn place<'a>(&'a self, path: &'a Path, target: Target, links: Links) -> io::Result<Place<'a>> {
+        if let Some((parent, name)) = self.in_fresh(path) {
+            let made = match target {
+                Target::Directory => rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)),
+                // A plain file, made without opening it.
+                Target::File => {
+                    let mode = Mode::from_raw_mode(0o644);
+                    rustix::fs::mknodat(parent, name, FileType::RegularFile, mode, 0)
+                }
+            };
+            match made {
+                // Made by an earlier step: then it is found like any other.
+                Err(Errno::EXIST) => {}
+                made => return made.map(|()| Place::Made(parent.as_fd(), name)).map_err(io::Error::from),
+            }
+        }
+        self.target(path, target, links).map(Place::Found)
     }
 
     /// Finds `path`, which must exist, without opening it.
@@ -55,7 +102,7 @@ impl RootFd {
             Links::InRoot => ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
             Links::Refused => ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS,
         };
-        openat2(self.0.as_fd(), path, flags, resolve)
+        openat2(self.root.as_fd(), path, flags, resolve)
     }
 
     /// Finds the target of a mount, making what is missing of it.
@@ -85,7 +132,7 @@ impl RootFd {
                 _ => None,
             })
             .collect();
-        let mut parent: OwnedFd = self.0.try_clone()?;
+        let mut parent: OwnedFd = self.root.try_clone()?;
         let mut so_far = PathBuf::from("/");
         for (at, name) in names.iter().enumerate() {
             so_far.push(name);
@@ -111,6 +158,9 @@ impl RootFd {
 
     /// Makes the symbolic link `at`, in a directory that exists, saying `target`. One that says so is left.
     pub(crate) fn symlink(&self, at: &Path, target: &str) -> io::Result<()> {
+        if let Some((parent, name)) = self.in_fresh(at) {
+            return Ok(rustix::fs::symlinkat(target, parent, name)?);
+        }
         let (Some(directory), Some(name)) = (at.parent(), at.file_name()) else {
             return Err(Errno::INVAL.into());
         };
@@ -128,7 +178,7 @@ impl RootFd {
 
 impl AsFd for RootFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.root.as_fd()
     }
 }
 

@@ -35,6 +35,10 @@ pub(crate) struct Init {
     root: RootFd,
     /// The first directory mask; later ones are clones of it.
     empty: Option<OwnedFd>,
+    /// The container's null device, checked: what masks files.
+    null: Option<OwnedFd>,
+    /// What was opened on the way. Closing it all at once in the end saves a call for each.
+    opened: Vec<OwnedFd>,
 }
 
 impl Init {
@@ -48,6 +52,8 @@ impl Init {
             channel,
             root: RootFd::new(root),
             empty: None,
+            null: None,
+            opened: Vec::new(),
         }
     }
 
@@ -78,8 +84,10 @@ impl Init {
             }
             InitStep::MountCgroupTrees { at, attributes } => self.mount_cgroups(at, *attributes),
             InitStep::BindDevice { slot, at } => {
-                let target = self.root.target(at, Target::File, Links::Refused)?;
-                mount::attach(self.slot(*slot)?.as_fd(), target.as_fd())
+                let place = self.root.place(at, Target::File, Links::Refused)?;
+                let opened = mount::attach_to(self.slot(*slot)?.as_fd(), place)?;
+                self.opened.extend(opened);
+                Ok(())
             }
             InitStep::Symlink { target, at } => self.root.symlink(Path::new(at), target),
             InitStep::OpenPipes { stdin, owner } => {
@@ -91,10 +99,12 @@ impl Init {
                 self.hand_over(Streams::Terminal, &[master])
             }
             InitStep::Mask(path) => self.if_there(path, Init::mask),
-            InitStep::ReadOnly(path) => self.if_there(path, |_, found| {
+            InitStep::ReadOnly(path) => self.if_there(path, |init, found| {
                 let clone = mount::clone(found.as_fd(), true)?;
                 mount::make_read_only(clone.as_fd(), true)?;
-                mount::attach(clone.as_fd(), found.as_fd())
+                mount::attach(clone.as_fd(), found.as_fd())?;
+                init.opened.push(clone);
+                Ok(())
             }),
             InitStep::MakeDirectory(path) => {
                 self.root.target(path, Target::Directory, Links::InRoot).map(drop)
@@ -126,21 +136,27 @@ impl Init {
         self.slots.get(slot.0).and_then(Option::as_ref).ok_or_else(|| Errno::BADF.into())
     }
 
-    fn mount(&self, source: &Source, at: &Path, attributes: Attributes, links: Links) -> io::Result<()> {
-        let made;
-        let (from, target) = match source {
+    fn mount(&mut self, source: &Source, at: &Path, attributes: Attributes, links: Links) -> io::Result<()> {
+        match source {
             Source::New { fstype, options } => {
-                made = mount::new_filesystem(fstype, options, attributes)?;
-                (&made, Target::Directory)
+                let made = mount::new_filesystem(fstype, options, attributes)?;
+                let place = self.root.place(at, Target::Directory, links)?;
+                let opened = mount::attach_to(made.as_fd(), place)?;
+                self.opened.extend(opened);
+                match *fstype {
+                    "tmpfs" if links == Links::Refused => self.root.add_fresh(at, made),
+                    _ => self.opened.push(made),
+                }
             }
             Source::Slot(slot) => {
                 let from = self.slot(*slot)?;
                 let kind = FileType::from_raw_mode(rustix::fs::fstat(from)?.st_mode);
-                (from, if kind == FileType::Directory { Target::Directory } else { Target::File })
+                let target = if kind == FileType::Directory { Target::Directory } else { Target::File };
+                let opened = mount::attach_to(from.as_fd(), self.root.place(at, target, links)?)?;
+                self.opened.extend(opened);
             }
-        };
-        let target = self.root.target(at, target, links)?;
-        mount::attach(from.as_fd(), target.as_fd())
+        }
+        Ok(())
     }
 
     /// Version 2: the hierarchy as the new cgroup namespace shows it. Version 1 and hybrid: a tmpfs with a
@@ -177,18 +193,23 @@ impl Init {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 Ok(())
             }
-            found => then(self, &found?),
+            found => {
+                let found = found?;
+                then(self, &found)?;
+                self.opened.push(found);
+                Ok(())
+            }
         }
     }
 
     fn mask(&mut self, found: &OwnedFd) -> io::Result<()> {
-        if FileType::from_raw_mode(rustix::fs::fstat(found)?.st_mode) != FileType::Directory {
-            let null = self.root.find(Path::new("/dev/null"), Links::Refused)?;
-            stdio::check_null(&null)?;
-            return mount::attach(mount::clone(null.as_fd(), false)?.as_fd(), found.as_fd());
-        }
-        if let Some(empty) = &self.empty {
-            return mount::attach(mount::clone(empty.as_fd(), false)?.as_fd(), found.as_fd());
+        let directory = FileType::from_raw_mode(rustix::fs::fstat(found)?.st_mode) == FileType::Directory;
+        let template = if directory { &self.empty } else { self.null_device()? };
+        if let Some(template) = template {
+            let clone = mount::clone(template.as_fd(), false)?;
+            mount::attach(clone.as_fd(), found.as_fd())?;
+            self.opened.push(clone);
+            return Ok(());
         }
         let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
         let attributes = Attributes { set: attributes | libc::MOUNT_ATTR_NOEXEC, clear: 0 };
@@ -196,6 +217,15 @@ impl Init {
         mount::attach(empty.as_fd(), found.as_fd())?;
         self.empty = Some(empty);
         Ok(())
+    }
+
+    fn null_device(&mut self) -> io::Result<&Option<OwnedFd>> {
+        if self.null.is_none() {
+            let null = self.root.find(Path::new("/dev/null"), Links::Refused)?;
+            stdio::check_null(&null)?;
+            self.null = Some(null);
+        }
+        Ok(&self.null)
     }
 
     /// The old root is covered by nothing and then gone: no path leads to it, not even a name to unmount.

@@ -10,6 +10,7 @@ use rustix::mount::{
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
+use super::Place;
 use crate::plan::step::Attributes;
 use crate::sys::mount::{MountAttr, mount_setattr};
 
@@ -56,6 +57,14 @@ fn clone_flags(recursive: bool) -> OpenTreeFlags {
 pub(crate) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     Ok(move_mount(mount, "", target, "", flags)?)
+}
+
+/// Attaches the detached `mount` at `place`, and returns what had to be opened for that.
+pub(crate) fn attach_to(mount: BorrowedFd<'_>, place: Place<'_>) -> io::Result<Option<OwnedFd>> {
+    match place {
+        Place::Found(target) => attach(mount, target.as_fd()).map(|()| Some(target)),
+        Place::Made(parent, name) => attach_at(mount, parent, Path::new(name)).map(|()| None),
+    }
 }
 
 /// Attaches the detached `mount` on `name` in the directory `parent`; a link there is not followed.
