@@ -79,6 +79,13 @@ impl Layout {
         Ok(Layout { hierarchies })
     }
 
+    /// The same host as if it had version 2 only.
+    #[cfg(test)]
+    pub(crate) fn without_v1(mut self) -> Layout {
+        self.hierarchies.retain(Hierarchy::is_v2);
+        self
+    }
+
     pub(crate) fn hierarchies(&self) -> &[Hierarchy] {
         &self.hierarchies
     }

@@ -200,7 +200,13 @@ impl Drop for Undo {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::cgroup::Layout;
+    use crate::container::{LogPolicy, Rootfs};
+    use crate::defaults;
 
     #[test]
     fn only_asked_for_namespaces_are_new() {
@@ -213,5 +219,62 @@ mod tests {
             cgroup: true,
         };
         assert_eq!(clone_flags(&none), u64::from(libc::CLONE_NEWNS.unsigned_abs()));
+    }
+
+    /// Most hosts where this runs have version 1 hierarchies that hold the controllers; the version 2 one beside
+    /// them still takes processes, namespaces and device programs.
+    #[test]
+    fn on_version_2_alone_a_container_is_cloned_into_its_cgroup_and_kept_from_devices() {
+        assert!(rustix::process::geteuid().is_root(), "this test makes a container and must run as root");
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+        let private =
+            rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", private).expect("private mounts");
+        let scratch = tempfile::Builder::new().prefix("runtime-").tempdir_in("/tmp").expect("a directory");
+        let mut staging = Staging::open(&scratch.path().join("staging")).expect("a staging directory");
+        let layout = Layout::detect().expect("cgroups").without_v1();
+        assert!(layout.v2().is_some(), "this test needs a mounted cgroup2");
+        staging.layout = Arc::new(layout);
+
+        let root = scratch.path().join("root");
+        std::fs::create_dir_all(root.join("bin")).expect("a directory");
+        std::fs::copy("/bin/busybox", root.join("bin/sh")).expect("busybox-static is installed");
+        let script = "cat /proc/self/cgroup; ls -d /sys/fs/cgroup/cgroup.procs; mknod /mem c 1 1; \
+                      head -c 1 /mem; head -c 1 /dev/zero | wc -c";
+        let name = format!("/runtime-v2-{}", std::process::id());
+        let mut oci = defaults::spec(None);
+        if let Some(process) = oci.process_mut() {
+            process.set_args(Some(vec!["/bin/sh".to_owned(), "-c".to_owned(), script.to_owned()]));
+        }
+        if let Some(linux) = oci.linux_mut() {
+            linux.set_cgroups_path(Some(name.clone().into()));
+            if let Some(resources) = linux.resources_mut() {
+                // Its controller is where version 1 has it.
+                resources.set_pids(None);
+            }
+        }
+        let spec = ContainerSpec {
+            id: "v2".to_owned(),
+            oci,
+            rootfs: Rootfs::Directory { path: root, read_only: false },
+            state_dir: scratch.path().to_owned(),
+            terminal: None,
+            open_stdin: false,
+            log: LogPolicy::default(),
+            seccomp: SeccompPolicy::Default,
+            traceparent: None,
+        };
+        let Spawned { pidfd, stdout, stderr, gate, cgroup, .. } =
+            create(&spec, None, &staging).unwrap_or_else(|error| panic!("create: {error}"));
+        gate.open().expect("it starts");
+        let mut text = [String::new(), String::new()];
+        for (end, text) in [stdout, stderr].into_iter().flatten().zip(&mut text) {
+            std::fs::File::from(end).read_to_string(text).expect("output");
+        }
+        rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).expect("it ended");
+        cgroup.remove().expect("removed");
+        let [out, err] = text;
+        assert!(out.contains("0::/\n") && out.contains("/sys/fs/cgroup/cgroup.procs\n1\n"), "{out}{err}");
+        assert!(err.contains("/mem: Operation not permitted"), "{out}{err}");
     }
 }
