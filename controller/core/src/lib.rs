@@ -10,7 +10,7 @@
 //!
 //! Rules that make a whole cluster a function of its seed:
 //! - time, ids and randomness come in as arguments or as fields of a command, never from the machine;
-//! - [`apply`] is total: a command that cannot be carried out answers [`Event::Refused`] and changes nothing;
+//! - [`apply()`] is total: a command that cannot be carried out answers [`Event::Refused`] and changes nothing;
 //! - every collection that is walked is ordered;
 //! - restart history, update progress and rollback revisions are in the [`State`], so a new leader goes on
 //!   where the old one stopped. Only leases live in the leader's memory.

@@ -10,12 +10,8 @@ pub mod restart;
 mod slot;
 pub mod update;
 
-use crate::{
-    command::Change,
-    ids::{Ids, ServiceId},
-    state::State,
-    time::Timestamp,
-};
+pub use self::slot::View;
+use crate::{command::Change, ids::Ids, time::Timestamp};
 
 /// What a reconciler decided about one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +29,7 @@ impl Outcome {
 }
 
 /// A reconciler of services.
-pub type Reconciler = fn(&State, &ServiceId, Timestamp, &mut Ids) -> Outcome;
+pub type Reconciler = fn(&View, Timestamp, &mut Ids) -> Outcome;
 
 /// In the order they run.
 pub const RECONCILERS: [Reconciler; 4] = [update::plan, replicated::plan, restart::plan, reaper::plan];

@@ -1,7 +1,7 @@
 //! The State of a cluster: ordered tables with structural sharing, and the indexes kept beside them.
 //!
 //! A clone costs a few pointers, so every reader, the scheduler and a snapshot hold a consistent version of it.
-//! The tables are written by [`crate::apply`] only. Indexes are derived: they are not dumped, and
+//! The tables are written by [`crate::apply()`] only. Indexes are derived: they are not dumped, and
 //! [`State::check`] compares them with the tables.
 
 mod dump;

@@ -7,7 +7,7 @@ use crate::{
     command::{Change, Command, Plan},
     control::{BUDGET, PATIENCE, lease::Leases},
     ids::{Ids, NodeId, ServiceId},
-    reconcile::{RECONCILERS, node_health},
+    reconcile::{RECONCILERS, View, node_health},
     schedule,
     state::State,
     time::Timestamp,
@@ -150,19 +150,24 @@ impl Pass {
     /// Runs all reconcilers over one service. One that does not fit into this plan waits for the next.
     fn reconcile(&mut self, draft: &mut Draft, service: &ServiceId, now: Timestamp, ids: &mut Ids) {
         self.due.remove(service);
+        let mut view = View::of(&draft.state, service);
         for plan in RECONCILERS {
             if draft.room() == 0 {
                 self.dirty.insert(*service);
                 return;
             }
-            let outcome = plan(&draft.state, service, now, ids);
+            let outcome = plan(&view, now, ids);
             if let Some(due) = outcome.due {
                 let known = self.due.entry(*service).or_insert(due);
                 *known = due.min(*known);
             }
+            if outcome.changes.is_empty() {
+                continue;
+            }
             if !draft.take(outcome.changes) {
                 self.dirty.insert(*service);
             }
+            view = View::of(&draft.state, service);
         }
     }
 

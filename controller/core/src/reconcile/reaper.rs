@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use crate::{
     command::Change,
-    ids::{Ids, ServiceId},
+    ids::Ids,
     object::{Desired, Task},
-    reconcile::{Outcome, slot::Slot},
-    state::State,
+    reconcile::{Outcome, View},
     time::Timestamp,
 };
 
@@ -16,13 +15,13 @@ use crate::{
 pub const HISTORY: usize = 5;
 
 /// Looks for tasks of one service (or of what is left of it) that can be forgotten.
-pub fn plan(state: &State, service: &ServiceId, _now: Timestamp, _ids: &mut Ids) -> Outcome {
+pub fn plan(view: &View, _now: Timestamp, _ids: &mut Ids) -> Outcome {
     let mut outcome = Outcome::default();
-    for slot in Slot::of_service(state, service).into_values() {
+    for slot in view.slots() {
         let replaced = slot.wanted().next().is_some();
         let mut finished: Vec<&Arc<Task>> = Vec::new();
-        for task in slot.tasks {
-            let stopped = task.state.is_finished() || task.node.is_none() || state.is_lost(task);
+        for task in slot.tasks() {
+            let stopped = task.state.is_finished() || task.node.is_none() || view.state.is_lost(task);
             let removed = task.desired == Desired::Remove && stopped;
             let never_placed = task.node.is_none() && !task.is_wanted();
             if removed || never_placed {

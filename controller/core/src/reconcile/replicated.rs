@@ -3,21 +3,17 @@
 
 use crate::{
     command::Change,
-    ids::{Ids, ServiceId},
+    ids::Ids,
     object::{Desired, Service},
-    reconcile::{Outcome, slot::Slot},
-    state::State,
+    reconcile::{Outcome, View, slot::Slot},
     time::Timestamp,
 };
 
 /// Compares the slots of one service with its replicas.
-pub fn plan(state: &State, service: &ServiceId, _now: Timestamp, ids: &mut Ids) -> Outcome {
+pub fn plan(view: &View, _now: Timestamp, ids: &mut Ids) -> Outcome {
     let mut outcome = Outcome::default();
-    let Some(service) = state.service(service) else { return outcome };
-    let slots = Slot::of_service(state, &service.id);
-    let empty = Slot::default();
-    for number in 1..=service.spec.replicas {
-        let slot = slots.get(&number).unwrap_or(&empty);
+    let Some(service) = &view.service else { return outcome };
+    for (number, slot) in view.wanted_slots(service.spec.replicas) {
         settle(service, slot, &mut outcome);
         if slot.wanted().next().is_none()
             && slot.wanted_but_lost().next().is_none()
@@ -26,7 +22,7 @@ pub fn plan(state: &State, service: &ServiceId, _now: Timestamp, ids: &mut Ids) 
             outcome.changes.push(slot.successor(service.id, number, 0, ids));
         }
     }
-    let beyond = slots.range(service.spec.replicas.saturating_add(1)..).flat_map(|(_, slot)| &slot.tasks);
+    let beyond = view.slots_beyond(service.spec.replicas).flat_map(Slot::tasks);
     for task in beyond.filter(|task| task.desired < Desired::Remove) {
         outcome.changes.push(Change::Desire { task: task.id, desired: Desired::Remove });
     }
@@ -34,13 +30,13 @@ pub fn plan(state: &State, service: &ServiceId, _now: Timestamp, ids: &mut Ids) 
 }
 
 /// Whether the slot's last task ended by itself and is replaced by one of the same revision, in time.
-fn restarts(service: &Service, slot: &Slot<'_>) -> bool {
+fn restarts(service: &Service, slot: &Slot) -> bool {
     slot.newest()
         .is_some_and(|task| task.state.ended_by_itself() && task.spec_version == service.spec_version)
 }
 
 /// Outside an update, a task that is only prepared either runs now or is not needed.
-fn settle(service: &Service, slot: &Slot<'_>, outcome: &mut Outcome) {
+fn settle(service: &Service, slot: &Slot, outcome: &mut Outcome) {
     if service.update.state.is_active() {
         return;
     }

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use crate::{
     command::Change,
-    ids::{Ids, ServiceId},
+    ids::Ids,
     object::{Desired, Task},
-    reconcile::{Outcome, slot::Slot},
-    state::State,
+    reconcile::{Outcome, View},
     time::Timestamp,
 };
 
@@ -43,10 +42,10 @@ pub fn due(task: &Task) -> Timestamp {
 }
 
 /// Looks for slots of one service that need a new task.
-pub fn plan(state: &State, service: &ServiceId, now: Timestamp, ids: &mut Ids) -> Outcome {
+pub fn plan(view: &View, now: Timestamp, ids: &mut Ids) -> Outcome {
     let mut outcome = Outcome::default();
-    let Some(service) = state.service(service) else { return outcome };
-    for (number, slot) in Slot::of_service(state, &service.id).range(..=service.spec.replicas) {
+    let Some(service) = &view.service else { return outcome };
+    for (number, slot) in view.wanted_slots(service.spec.replicas) {
         let mut inherited = None;
         for task in slot.wanted_but_lost() {
             outcome.changes.push(Change::Desire { task: task.id, desired: Desired::Shutdown });
@@ -57,14 +56,14 @@ pub fn plan(state: &State, service: &ServiceId, now: Timestamp, ids: &mut Ids) -
         }
         let Some(newest) = slot.newest() else { continue };
         if let Some(failures) = inherited {
-            outcome.changes.push(slot.successor(service.id, *number, failures, ids));
+            outcome.changes.push(slot.successor(service.id, number, failures, ids));
         } else if newest.state.ended_by_itself() && newest.spec_version == service.spec_version {
             let due = due(newest);
             if due > now {
                 outcome.look_again(due);
                 continue;
             }
-            outcome.changes.push(slot.successor(service.id, *number, failures(newest), ids));
+            outcome.changes.push(slot.successor(service.id, number, failures(newest), ids));
         }
     }
     outcome

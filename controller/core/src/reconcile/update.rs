@@ -7,9 +7,9 @@
 
 use crate::{
     command::{Change, Progress},
-    ids::{Ids, ServiceId},
+    ids::Ids,
     object::{Desired, Service, Task, TaskState, UpdateState},
-    reconcile::{Outcome, slot::Slot},
+    reconcile::{Outcome, View, slot::Slot},
     schedule,
     spec::FailureAction,
     state::State,
@@ -27,14 +27,14 @@ enum Stage {
 }
 
 /// Moves the update of one service on.
-pub fn plan(state: &State, service: &ServiceId, now: Timestamp, ids: &mut Ids) -> Outcome {
+pub fn plan(view: &View, now: Timestamp, ids: &mut Ids) -> Outcome {
     let mut outcome = Outcome::default();
-    let Some(service) = state.service(service).filter(|service| service.update.state.is_active()) else {
+    let Some(service) = view.service.as_ref().filter(|service| service.update.state.is_active()) else {
         return outcome;
     };
     let progress =
         |progress| Change::Update { service: service.id, spec_version: service.spec_version, progress };
-    if let Some(failed) = state.tasks_of_service(&service.id).find(|task| failed_update(service, task)) {
+    if let Some(failed) = view.slots().flat_map(Slot::tasks).find(|task| failed_update(service, task)) {
         let message = failure(failed);
         let policy = service.spec.update.failure_action;
         let rolls_back = service.update.state == UpdateState::Updating
@@ -44,12 +44,9 @@ pub fn plan(state: &State, service: &ServiceId, now: Timestamp, ids: &mut Ids) -
         outcome.changes.push(progress(next));
         return outcome;
     }
-    let slots = Slot::of_service(state, &service.id);
-    let empty = Slot::default();
     let (mut busy, mut outdated, mut monitored_until) = (0, Vec::new(), Some(now));
-    for number in 1..=service.spec.replicas {
-        let slot = slots.get(&number).unwrap_or(&empty);
-        match move_slot(state, service, slot, &mut outcome) {
+    for (number, slot) in view.wanted_slots(service.spec.replicas) {
+        match move_slot(&view.state, service, slot, &mut outcome) {
             Stage::Done(since) => {
                 let until = since.plus(service.spec.update.monitor());
                 monitored_until = monitored_until.map(|known| known.max(until));
@@ -96,7 +93,7 @@ fn failure(task: &Task) -> String {
 }
 
 /// Takes a slot whose replacement has begun one move further.
-fn move_slot(state: &State, service: &Service, slot: &Slot<'_>, outcome: &mut Outcome) -> Stage {
+fn move_slot(state: &State, service: &Service, slot: &Slot, outcome: &mut Outcome) -> Stage {
     let current = |task: &Task| task.spec_version == service.spec_version;
     let of_current = |desired| slot.wanted().find(|task| current(task) && task.desired == desired);
     if let Some(new) = of_current(Desired::Running) {
@@ -133,7 +130,7 @@ fn only_fits_instead(state: &State, new: &Task, old: &Task) -> bool {
 }
 
 /// Begins the replacement of a slot. A task that an earlier update had only prepared makes room.
-fn replace(service: &Service, number: u32, slot: &Slot<'_>, ids: &mut Ids, outcome: &mut Outcome) {
+fn replace(service: &Service, number: u32, slot: &Slot, ids: &mut Ids, outcome: &mut Outcome) {
     for staged in slot.wanted().filter(|task| task.desired == Desired::Ready) {
         outcome.changes.push(Change::Desire { task: staged.id, desired: Desired::Remove });
     }

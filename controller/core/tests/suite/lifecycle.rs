@@ -272,3 +272,20 @@ fn a_long_error_is_cut_and_reported_once() {
     assert_eq!(cluster.input(report), 0);
     assert_eq!(cluster.state.task(&task.id).map(|task| task.message.len()), Some(1024));
 }
+
+#[test]
+fn what_an_agent_said_itself_is_not_sent_back_to_it() {
+    let mut cluster = Cluster::new(1);
+    cluster.create(spec("web", 2, 0));
+    cluster.input(Input::Tick);
+    let node = cluster.node("n1").id;
+    let before = assignments(&cluster.state, &node);
+    cluster.settle();
+    let after = assignments(&cluster.state, &node);
+    assert_ne!(before, after);
+    assert!(diff(&before, &after).is_empty());
+    cluster.update("web", |spec| spec.replicas = 1);
+    cluster.settle();
+    let least = assignments(&cluster.state, &node);
+    assert_eq!((diff(&after, &least).update.len(), diff(&after, &least).remove.len()), (0, 1));
+}
