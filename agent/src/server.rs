@@ -2,6 +2,7 @@
 //! host, and TLS 1.3 for controllers and administrators of the cluster, whose
 //! client certificate says which of the two they are.
 
+use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -16,6 +17,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tonic::{Request, Status};
@@ -81,14 +85,19 @@ pub async fn serve_unix(
 ///
 /// # Errors
 /// When serving fails.
-pub async fn serve_tls(
+pub async fn serve_tls<S>(
     listener: TcpListener,
-    api: Api,
+    service: S,
     identity: watch::Receiver<Arc<Identity>>,
     stop: CancellationToken,
-) -> Result<(), ServerError> {
+) -> Result<(), ServerError>
+where
+    S: tower::Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
+    S: NamedService + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
     let cluster = identity.borrow().cluster_id.clone();
-    let service = NodeControlServer::with_interceptor(api, move |request| admit(request, &cluster));
+    let service = InterceptedService::new(service, move |request| admit(request, &cluster));
     let (accepted, incoming) = mpsc::channel(16);
     tokio::spawn(accept(listener, identity, accepted, stop.clone()));
     Server::builder()

@@ -1,7 +1,62 @@
-//! Who is let in over TLS. The API itself is tested against an engine.
+//! Who is let in over TLS, with a service that answers everybody. The API itself
+//! is tested against an engine.
+
+use proto::v1::identity_client::IdentityClient;
+use proto::v1::identity_server::{Identity as IdentityService, IdentityServer};
+use proto::v1::{IssueRequest, IssueResponse, RenewRequest, RenewResponse};
+use rustls::pki_types::ServerName;
+use tonic::{Code, Response};
 
 use super::*;
 use crate::identity::testing::{Authority, CLUSTER};
+use crate::tls;
+
+struct Open;
+
+#[tonic::async_trait]
+impl IdentityService for Open {
+    async fn issue(&self, _: Request<IssueRequest>) -> Result<Response<IssueResponse>, Status> {
+        Ok(Response::new(IssueResponse::default()))
+    }
+
+    async fn renew(&self, _: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        Ok(Response::new(RenewResponse::default()))
+    }
+}
+
+/// Serves as node "n1"; answers the address.
+async fn serve(authority: &Authority, stop: &CancellationToken) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (_, identity) = watch::channel(Arc::new(authority.node("n1", "")));
+    tokio::spawn(serve_tls(listener, IdentityServer::new(Open), identity, stop.clone()));
+    address
+}
+
+/// Calls with the certificate of `identity`, expecting a node.
+async fn call(address: &str, identity: &Identity) -> Result<(), Code> {
+    let connector = tokio_rustls::TlsConnector::from(identity.client_config().unwrap());
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("node.roadstead").unwrap();
+    let stream = connector.connect(name, stream).await.map_err(|_| Code::Unknown)?;
+    let channel = tls::channel(stream).await.map_err(|_| Code::Unknown)?;
+    let answer = IdentityClient::new(channel).issue(IssueRequest::default()).await;
+    answer.map(drop).map_err(|status| status.code())
+}
+
+#[tokio::test]
+async fn controllers_and_administrators_are_let_in_and_nobody_else() {
+    let stop = CancellationToken::new();
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let address = serve(&ours, &stop).await;
+    assert_eq!(call(&address, &ours.identity("controller", "1", "")).await, Ok(()));
+    assert_eq!(call(&address, &ours.identity("user", "admin", "")).await, Ok(()));
+    assert_eq!(call(&address, &ours.identity("node", "n2", "")).await, Err(Code::PermissionDenied));
+    // Another cluster's controller does not even get through the handshake.
+    let stranger = theirs.identity("controller", "1", "");
+    assert_eq!(call(&address, &stranger).await, Err(Code::Unknown));
+    stop.cancel();
+}
 
 fn role_of(authority: &Authority, role_name: &str, cluster: &str) -> Option<String> {
     let (chain, _) = authority.issue(role_name, "x");
