@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use controller_core::{
-    Command, Desired, Input, NodeStatus, TaskState, Timestamp, UpdateState, assign::assignments,
+    Command, Desired, Input, NodeStatus, TaskState, Timestamp, UpdateState,
+    assign::{assignments, diff},
     reconcile::reaper,
 };
 
