@@ -9,6 +9,7 @@
 //! and its owner keeps what it needs in memory; this is where they come back from after a crash.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
@@ -52,6 +53,7 @@ struct Inner {
     database: Arc<Mutex<Option<sled::Db>>>,
     queue: std::sync::mpsc::Sender<Message>,
     waiting: Arc<Semaphore>,
+    syncs: Arc<AtomicU64>,
 }
 
 /// One named set of records.
@@ -78,14 +80,14 @@ impl Records {
         let writer = tokio::task::spawn_blocking(move || Writer::open(&opening))
             .await
             .map_err(|fault| RecordsError::Open { dir: dir.clone(), reason: fault.to_string() })??;
-        let database = writer.database();
+        let (database, syncs) = (writer.database(), writer.syncs());
         let (queue, messages) = std::sync::mpsc::channel();
         std::thread::Builder::new()
             .name("records".into())
             .spawn(move || writer.run(&messages))
             .map_err(|fault| RecordsError::Open { dir: dir.clone(), reason: fault.to_string() })?;
         let waiting = Arc::new(Semaphore::new(MAX_WAITING));
-        Ok(Self { inner: Arc::new(Inner { dir, database, queue, waiting }) })
+        Ok(Self { inner: Arc::new(Inner { dir, database, queue, waiting, syncs }) })
     }
 
     /// The table called `name`; it exists as soon as something is put into it.
@@ -113,6 +115,11 @@ impl Records {
             // An error only says that the writer had ended already.
             let _ = answer.await;
         }
+    }
+
+    /// How many fsyncs writes have cost since the database was opened.
+    pub fn syncs(&self) -> u64 {
+        self.inner.syncs.load(Ordering::Relaxed)
     }
 
     /// Runs `read` on a blocking thread.

@@ -7,11 +7,15 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The file sled writes, opened a second time for syncing: fsync covers the inode, whoever wrote it.
 #[derive(Debug)]
 pub(super) struct Syncer {
     file: File,
+    /// How often [`Syncer::after_flush`] succeeded.
+    done: Arc<AtomicU64>,
 }
 
 impl Syncer {
@@ -29,11 +33,18 @@ impl Syncer {
                 File::open(above)?.sync_all()?;
             }
         }
-        Ok(Self { file })
+        Ok(Self { file, done: Arc::default() })
     }
 
     /// To be called after every `flush()`, before anything is acknowledged.
     pub(super) fn after_flush(&self) -> io::Result<()> {
-        self.file.sync_all()
+        self.file.sync_all()?;
+        self.done.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The count of syncs, for whoever wants to watch it.
+    pub(super) fn count(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.done)
     }
 }

@@ -89,9 +89,30 @@ async fn many_writers_at_once_share_flushes_and_lose_nothing() {
         async move { table.put(&format!("{n:04}"), &n, Durability::Synced).await }
     });
     futures::future::try_join_all(writers).await.unwrap();
+    assert!(records.syncs() < 200, "{} syncs for 200 writes", records.syncs());
     records.close().await;
     let records = Records::open(dir.path()).await.unwrap();
     assert_eq!(records.table("n").scan::<u32>().await.unwrap().len(), 200);
+}
+
+#[tokio::test]
+async fn a_synced_write_is_acknowledged_after_its_fsync_and_a_volatile_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = Records::open(dir.path()).await.unwrap();
+    let table = records.table("t");
+    for n in 1..=5_u64 {
+        table.put("k", &n, Durability::Synced).await.unwrap();
+        assert_eq!(records.syncs(), n);
+    }
+    table.put("k", &6_u64, Durability::Volatile).await.unwrap();
+    assert_eq!(records.syncs(), 5);
+    for _ in 0..500 {
+        if records.syncs() == 6 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(records.syncs(), 6, "a volatile write is synced a moment later");
 }
 
 /// Says to the child process where to write; without it the test is the parent.

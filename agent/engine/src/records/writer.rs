@@ -6,6 +6,7 @@
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -84,6 +85,11 @@ impl Writer {
     /// Where readers find the database for as long as it is open.
     pub(super) fn database(&self) -> Arc<Mutex<Option<sled::Db>>> {
         Arc::clone(&self.slot)
+    }
+
+    /// How often acknowledged writes were brought to the disk.
+    pub(super) fn syncs(&self) -> Arc<AtomicU64> {
+        self.syncer.count()
     }
 
     /// Serves the queue until it ends.
