@@ -9,7 +9,9 @@
 //! unpacked and all layers of an image can be unpacked side by side.
 //!
 //! Deliberately absent: reading or running any file of an image, sparse files, and extended attributes other than
-//! `security.capability` and `user.*`.
+//! `security.capability` and `user.*`. A directory that an archive uses but does not list becomes root's, mode 0755: with
+//! layers that know nothing of each other there is no lower layer to ask how it looks there. Layers that were made as
+//! the difference of two trees, as Docker and BuildKit make them, always list theirs.
 
 use std::io::BufRead;
 use std::os::fd::BorrowedFd;
