@@ -155,7 +155,8 @@ fn linux(ids: Option<IdRange>) -> Linux {
     ));
     // Ports below 1024 and ping sockets need privileges over the network namespace, which is the host's and
     // not the container's; inside it they hurt nobody.
-    let sysctls = [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 65535")];
+    let sysctls =
+        [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
     linux
         .set_namespaces(Some(kinds.into_iter().map(namespace).collect()))
         .set_resources(Some(resources))

@@ -146,9 +146,25 @@ pub(crate) fn names_and_sysctls(
         if !own {
             return Err(PlanError::new("linux.sysctl", format!("{name} would change the host")));
         }
+        let value = match (&namespaces.user, name.as_str()) {
+            (Some(maps), "net.ipv4.ping_group_range") => within(&value, &maps.gids),
+            _ => value,
+        };
         steps.push(InitStep::SetSysctl { name, value });
     }
     Ok(steps)
+}
+
+/// A range of groups, "FIRST LAST", whose end is an id of the container: the kernel takes no other from a child
+/// with a user namespace, and "everybody" is what the largest number means.
+fn within(range: &str, maps: &[IdMap]) -> String {
+    let last = maps.iter().map(|map| map.container + (map.size - 1)).max().unwrap_or(0);
+    match range.split_once(char::is_whitespace) {
+        Some((first, end)) if end.trim().parse::<u32>().is_ok_and(|end| end > last) => {
+            format!("{first} {last}")
+        }
+        _ => range.to_owned(),
+    }
 }
 
 /// Sorted, because the specification keeps them in a hash map and plans must not differ from run to run.
@@ -202,6 +218,13 @@ impl fmt::Display for Namespaces {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_of_groups_ends_with_the_container() {
+        let maps = [IdMap { container: 0, host: 1_048_576, size: 65_536 }];
+        assert_eq!(within("0 2147483647", &maps), "0 65535");
+        assert_eq!(within("1 10", &maps), "1 10");
+    }
 
     #[test]
     fn only_namespaced_sysctls_have_a_namespace() {

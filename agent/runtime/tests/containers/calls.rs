@@ -2,7 +2,7 @@
 
 use agent_runtime::container::SeccompPolicy;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, Running};
 use crate::probe::{self, Gate};
 
 const EPERM: i32 = 1;
@@ -55,6 +55,28 @@ fn ordinary_calls_work() {
     assert_eq!(call(&lab, Gate::X86_64, libc::SYS_socket, [1, 1, 0]), 0, "AF_UNIX");
     assert_eq!(call(&lab, Gate::X86_64, libc::SYS_socket, [2, 1, 0]), 0, "AF_INET");
     assert_eq!(call(&lab, Gate::X86_64, libc::SYS_personality, [0xffff_ffff, 0, 0]), 0);
+}
+
+#[test]
+fn anybody_may_ping_in_a_network_of_its_own_and_in_a_given_one() {
+    let lab = Lab::new();
+    let socket = u32::try_from(libc::SYS_socket).expect("a number");
+    probe::write(&lab.lower().join("bin/probe"), Gate::X86_64, socket, [2, 2, 1]);
+    let mut spec = lab.spec(&["probe"]);
+    if let Some(process) = spec.oci.process_mut() {
+        process.user_mut().set_uid(1000).set_gid(1000);
+    }
+    assert_eq!(lab.start(&spec).wait().code, 0, "its own");
+    let own = std::fs::read_link("/proc/thread-self/ns/net").expect("a namespace");
+    let home = std::fs::File::open("/proc/thread-self/ns/net").expect("a namespace");
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace");
+    let given = std::fs::File::open("/proc/thread-self/ns/net").expect("a namespace");
+    nix::sched::setns(&home, nix::sched::CloneFlags::CLONE_NEWNET).expect("back");
+    assert_eq!(std::fs::read_link("/proc/thread-self/ns/net").expect("a namespace"), own);
+    let given = Some(std::os::fd::AsFd::as_fd(&given));
+    let spawned = agent_runtime::process::create(&spec, given, &lab.staging)
+        .unwrap_or_else(|error| panic!("create: {error}"));
+    assert_eq!(Running::start(spawned).expect("it starts").wait().code, 0, "a given one");
 }
 
 #[test]
