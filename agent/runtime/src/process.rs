@@ -34,8 +34,8 @@ use message::{FromInit, ToInit};
 /// cgroup hierarchies in full: it holds descriptors of that namespace.
 #[derive(Debug)]
 pub struct Staging {
-    /// Where root filesystems are attached for a moment, each in the mount namespace of its own container.
-    root: PathBuf,
+    /// Where image layers are attached for a moment, on kernels that do not take them by descriptor.
+    layers: PathBuf,
     layout: Arc<Layout>,
     filters: FilterCache,
     /// This process's own network namespace.
@@ -48,13 +48,13 @@ impl Staging {
     /// Opens the staging directory `directory`, which is made when it is missing (mode 0700), and looks for the
     /// host's cgroup hierarchies.
     pub fn open(directory: &Path) -> Result<Staging, CreateError> {
-        let root = directory.join("root");
+        let layers = directory.join("layers");
         let failed = |step: &str, object: &Path, source: io::Error| CreateError::Step {
             step: step.to_owned(),
             object: object.display().to_string(),
             source,
         };
-        for path in [directory, &root] {
+        for path in [directory, &layers] {
             match rustix::fs::mkdir(path, Mode::from_raw_mode(0o700)) {
                 Ok(()) | Err(rustix::io::Errno::EXIST) => {}
                 Err(error) => return Err(failed("make-staging", path, error.into())),
@@ -78,7 +78,7 @@ impl Staging {
                 .and_then(|file| crate::cgroup::read_text(&file))
                 .map(|text| crate::sys::signal::ignored(&text))
                 .map_err(|error| failed("read-status", status, error))?;
-        Ok(Staging { root, layout, filters: FilterCache::default(), home, ignored_signals })
+        Ok(Staging { layers, layout, filters: FilterCache::default(), home, ignored_signals })
     }
 }
 

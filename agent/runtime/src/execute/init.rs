@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -26,7 +26,6 @@ use crate::sys::mount::{MountAttr, mount_setattr};
 pub(crate) struct Init {
     pub slots: Vec<Option<OwnedFd>>,
     pub cgroup_trees: Vec<(String, OwnedFd)>,
-    pub staging: PathBuf,
     pub filter: Option<Rc<[Instruction]>>,
     /// Signals the keeper was started with as ignored.
     pub ignored_signals: u64,
@@ -42,11 +41,10 @@ pub(crate) struct Init {
 }
 
 impl Init {
-    pub(crate) fn new(host: super::host::Host<'_>, root: OwnedFd, staging: &Path, channel: InitEnd) -> Init {
+    pub(crate) fn new(host: super::host::Host<'_>, root: OwnedFd, channel: InitEnd) -> Init {
         Init {
             slots: host.slots,
             cgroup_trees: host.cgroup_trees,
-            staging: staging.to_owned(),
             filter: None,
             ignored_signals: 0,
             channel,
@@ -78,7 +76,8 @@ impl Init {
             InitStep::PrivateMounts => {
                 Ok(mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?)
             }
-            InitStep::AttachRoot => mount::attach_at(self.root.as_fd(), CWD, &self.staging),
+            // Over the root itself: the one directory that a user of a new namespace needs no right to get to.
+            InitStep::AttachRoot => mount::attach_at(self.root.as_fd(), CWD, Path::new("/")),
             InitStep::Mount { source, at, attributes, strict } => {
                 self.mount(source, at, *attributes, links(*strict))
             }

@@ -193,7 +193,7 @@ pub enum InitStep {
     NewCgroupNamespace,
     /// Takes every mount out of its propagation group.
     PrivateMounts,
-    /// Attaches the root filesystem in the staging directory.
+    /// Attaches the root filesystem over the root of the container's own mount namespace.
     AttachRoot,
     /// Attaches a mount inside the root filesystem.
     Mount {

@@ -5,7 +5,6 @@
 //! container's in its memory but the plan.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -26,7 +25,6 @@ const GIVEN_UP: i32 = 125;
 pub(super) struct Start<'a> {
     pub plan: &'a Plan,
     pub host: Host<'a>,
-    pub staging: &'a Path,
     pub ignored_signals: u64,
     pub filter: Option<Rc<[Instruction]>>,
     pub executable: &'a Executable,
@@ -42,12 +40,12 @@ pub(super) fn run(start: Start<'_>) -> ! {
 }
 
 fn live(start: Start<'_>) {
-    let Start { plan, host, staging, ignored_signals, filter, executable, channel } = start;
+    let Start { plan, host, ignored_signals, filter, executable, channel } = start;
     let since = Instant::now();
     let Some(root) = receive_root(&channel) else { return };
     let mut timings = Timings::default();
     timings.add("wait-for-keeper", since);
-    let mut init = Init::new(host, root, staging, channel);
+    let mut init = Init::new(host, root, channel);
     init.filter = filter;
     init.ignored_signals = ignored_signals;
     let result = init.run(&plan.init, &mut timings);

@@ -37,7 +37,7 @@ pub(super) fn create(
 
     let cgroup = Cgroup::open_in(staging.layout.clone(), &plan.cgroup)?;
     let mut undo = Undo { cgroup: Some(cgroup.clone()), child: None };
-    let mut host = Host::new(&cgroup, &staging.root, plan.slots);
+    let mut host = Host::new(&cgroup, &staging.layers, plan.slots);
     let (keeper_end, init_end) = channel::pair().map_err(|error| failed("open-channel", &spec.id, error))?;
 
     let visit = visit(netns, staging)?;
@@ -50,7 +50,6 @@ pub(super) fn create(
         init::run(Start {
             plan: &plan,
             host,
-            staging: &staging.root,
             ignored_signals: staging.ignored_signals,
             filter,
             executable: &executable,

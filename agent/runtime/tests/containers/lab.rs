@@ -40,7 +40,7 @@ impl Lab {
         let dir =
             tempfile::Builder::new().prefix("runtime-").tempdir_in("/tmp").expect("a scratch directory");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("it may be entered");
-        for name in ["lower/bin", "lower/etc", "lower/tmp", "upper", "work", "staging"] {
+        for name in ["lower/bin", "lower/etc", "lower/tmp", "upper", "work"] {
             fs::create_dir_all(dir.path().join(name)).expect("a directory");
         }
         fs::set_permissions(dir.path().join("lower/tmp"), fs::Permissions::from_mode(0o1777))
