@@ -37,13 +37,7 @@ pub(crate) enum Sent {
 
 impl Peer {
     pub(crate) fn new(socket: OwnedFd, framed: bool) -> Peer {
-        Peer {
-            socket,
-            framed,
-            waiting: VecDeque::new(),
-            input_closed: false,
-            finishing: false,
-        }
+        Peer { socket, framed, waiting: VecDeque::new(), input_closed: false, finishing: false }
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {

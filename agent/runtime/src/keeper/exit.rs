@@ -82,7 +82,7 @@ pub(crate) fn forget(state_dir: impl AsFd) {
 }
 
 fn start_ticks(pid: i32) -> io::Result<u64> {
-    let stat = read_small(&format!("/proc/{pid}/stat"))?;
+    let stat = read_small(format!("/proc/{pid}/stat"))?;
     parse_start_ticks(&stat).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat has no start time")))
 }
 

@@ -4,10 +4,10 @@
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use super::Exit;
 use super::protocol::{ContainerState, ContainerStatus};
 use super::server::poller::Watched;
 use super::stream::Streams;
-use super::Exit;
 use crate::cgroup::Cgroup;
 use crate::process::Gate;
 

@@ -170,7 +170,8 @@ mod tests {
 
     fn scratch(max_bytes: u64, max_files: u32) -> Scratch {
         let dir = tempfile::tempdir().unwrap();
-        let log = Log::open(std::fs::File::open(dir.path()).unwrap(), LogPolicy { max_bytes, max_files }).unwrap();
+        let log =
+            Log::open(std::fs::File::open(dir.path()).unwrap(), LogPolicy { max_bytes, max_files }).unwrap();
         Scratch { dir, log }
     }
 

@@ -40,7 +40,8 @@ fn prunable(mountinfo: &[u8], keep: &[&Path]) -> Vec<PathBuf> {
             || point.starts_with(CGROUPS)
             || keep.iter().any(|kept| kept.starts_with(point))
     };
-    let points = mountinfo.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    let points =
+        mountinfo.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
     points.map(unescape).filter(|point| !is_needed(point)).collect()
 }
 
@@ -50,7 +51,9 @@ fn unescape(field: &[u8]) -> PathBuf {
     let mut rest = field;
     while let Some((first, tail)) = rest.split_first() {
         let octal = tail.first_chunk::<3>().filter(|_| *first == b'\\').and_then(|digits| {
-            let value = digits.iter().try_fold(0_u32, |sum, digit| Some(sum * 8 + char::from(*digit).to_digit(8)?))?;
+            let value = digits
+                .iter()
+                .try_fold(0_u32, |sum, digit| Some(sum * 8 + char::from(*digit).to_digit(8)?))?;
             u8::try_from(value).ok()
         });
         match octal {

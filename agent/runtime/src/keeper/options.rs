@@ -18,7 +18,9 @@ pub(crate) struct Options {
 pub(crate) enum OptionsError {
     #[error("unknown argument {0:?}; usage: keeper --socket PATH --data DIR [--keep-mount PATH]...")]
     Unknown(OsString),
-    #[error("{0} is missing or not an absolute path; usage: keeper --socket PATH --data DIR [--keep-mount PATH]...")]
+    #[error(
+        "{0} is missing or not an absolute path; usage: keeper --socket PATH --data DIR [--keep-mount PATH]..."
+    )]
     Path(&'static str),
 }
 

@@ -219,7 +219,9 @@ mod tests {
 
     #[test]
     fn what_is_encoded_is_decoded() {
-        let bytes = encode(&Message { traceparent: None, request: Request::Kill { id: "a".into(), signal: 9 } }).unwrap();
+        let bytes =
+            encode(&Message { traceparent: None, request: Request::Kill { id: "a".into(), signal: 9 } })
+                .unwrap();
         assert_eq!(message_length(&bytes).unwrap(), Some(bytes.len()));
         let back: Message = serde_json::from_slice(&bytes[4..]).unwrap();
         assert!(matches!(back.request, Request::Kill { signal: 9, .. }));

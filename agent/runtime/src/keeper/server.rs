@@ -114,7 +114,11 @@ impl Server {
         }
     }
 
-    fn with_streams(&mut self, id: &str, act: impl FnOnce(&mut super::stream::Streams, &mut [u8], &mut Poller)) {
+    fn with_streams(
+        &mut self,
+        id: &str,
+        act: impl FnOnce(&mut super::stream::Streams, &mut [u8], &mut Poller),
+    ) {
         let Some(alive) = self.containers.get_mut(id).and_then(Held::alive) else {
             return;
         };
@@ -229,7 +233,9 @@ impl Server {
         }
         match self.answer(token, message, descriptor) {
             Some(Ok(reply)) => self.reply(token, &reply),
-            Some(Err(refused)) => self.reply(token, &Reply::Error { kind: refused.kind, message: refused.message }),
+            Some(Err(refused)) => {
+                self.reply(token, &Reply::Error { kind: refused.kind, message: refused.message });
+            }
             None => {}
         }
     }

@@ -38,7 +38,7 @@ pub(crate) fn complain(error: &KeeperError) {
     let _ = rustix::io::write(rustix::stdio::stderr(), format!("keeper: {error}\n").as_bytes());
 }
 
-pub(crate) fn run(options: Options) -> Result<(), KeeperError> {
+pub(crate) fn run(options: &Options) -> Result<(), KeeperError> {
     leave_session().map_err(step("prepare the process"))?;
     private_dir(&options.data).map_err(step(format!("create {}", options.data.display())))?;
     let data = open_dir(&options.data).map_err(step(format!("open {}", options.data.display())))?;
@@ -73,17 +73,28 @@ fn leave_session() -> io::Result<()> {
         Err(error) => return Err(error.into()),
     }
     let mut deaf = SigSet::empty();
-    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGTSTP, Signal::SIGPIPE] {
+    for signal in
+        [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGTSTP, Signal::SIGPIPE]
+    {
         deaf.add(signal);
     }
     deaf.thread_block()?;
     nix::sys::prctl::set_child_subreaper(true)?;
     rustix::process::umask(Mode::from_raw_mode(0o077));
     rustix::process::chdir("/")?;
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    // With the limit as it was, fewer containers fit; that is not worth failing for.
-    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    raise_descriptor_limit();
     Ok(())
+}
+
+/// As many descriptors as the kernel allows. Containers get limits of their own,
+/// which cannot be above ours. With the limit as it was, fewer containers fit;
+/// that is not worth failing for.
+fn raise_descriptor_limit() {
+    let most = super::exit::read_small("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
+    let set = |limit| rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit });
+    if most.is_none() || set(most).is_err() {
+        let _ = set(rustix::process::getrlimit(Resource::Nofile).maximum);
+    }
 }
 
 fn private_dir(path: &Path) -> io::Result<()> {

@@ -60,7 +60,8 @@ impl Streams {
         };
         let outputs = [output(ends.stdout, Source::Stdout)?, output(ends.stderr, Source::Stderr)?];
         let framed = ends.terminal.is_none();
-        let terminal = ends.terminal.map(|fd| poller.watch(fd, Target::Terminal(id.clone()), Some(EventFlags::IN)));
+        let terminal =
+            ends.terminal.map(|fd| poller.watch(fd, Target::Terminal(id.clone()), Some(EventFlags::IN)));
         let input = ends.stdin.map(|fd| poller.watch(fd, Target::Input(id.clone()), None));
         Ok(Streams {
             input: input.transpose()?,
@@ -106,7 +107,8 @@ impl Streams {
         if flags.contains(EventFlags::OUT) {
             self.write_input(poller);
         }
-        if self.is_paused() && flags.contains(EventFlags::HUP)
+        if self.is_paused()
+            && flags.contains(EventFlags::HUP)
             && let Some(terminal) = &mut self.terminal
         {
             // Hang-up cannot be masked; what is left is read when the clients have room.
@@ -126,7 +128,13 @@ impl Streams {
     }
 
     /// A client can be read or written, or has gone.
-    pub(crate) fn peer_ready(&mut self, token: u64, flags: EventFlags, buffer: &mut [u8], poller: &mut Poller) {
+    pub(crate) fn peer_ready(
+        &mut self,
+        token: u64,
+        flags: EventFlags,
+        buffer: &mut [u8],
+        poller: &mut Poller,
+    ) {
         let Some((watch, peer)) = self.peers.get_mut(&token) else {
             return;
         };
@@ -236,7 +244,9 @@ impl Streams {
                 }
             }
         }
-        if self.input_ended && let Some(input) = self.input.take() {
+        if self.input_ended
+            && let Some(input) = self.input.take()
+        {
             poller.close(input);
         }
     }
@@ -266,7 +276,9 @@ impl Streams {
         if let Some(input) = &mut self.input {
             let _ = input.want(poller, writing);
         }
-        if let Some(terminal) = &mut self.terminal && !self.input_ended {
+        if let Some(terminal) = &mut self.terminal
+            && !self.input_ended
+        {
             let wanted = reading.unwrap_or(EventFlags::empty()) | writing.unwrap_or(EventFlags::empty());
             let _ = terminal.want(poller, (!wanted.is_empty()).then_some(wanted));
         }

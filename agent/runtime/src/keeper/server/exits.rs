@@ -6,8 +6,8 @@ use std::os::fd::AsFd;
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use rustix::process::{WaitId, WaitIdOptions};
 
-use super::poller::Target;
 use super::Server;
+use super::poller::Target;
 use crate::keeper::attach::Sent;
 use crate::keeper::held::Phase;
 use crate::keeper::protocol::{ContainerState, Reply};
@@ -83,7 +83,8 @@ impl Server {
     }
 
     fn answer_deleters(&mut self, id: &str) {
-        let deleters = self.containers.get_mut(id).map(|held| std::mem::take(&mut held.deleters)).unwrap_or_default();
+        let deleters =
+            self.containers.get_mut(id).map(|held| std::mem::take(&mut held.deleters)).unwrap_or_default();
         if deleters.is_empty() {
             return;
         }
@@ -106,7 +107,11 @@ impl Server {
                 return;
             };
             // A container's own process is reaped through its descriptor, by its event.
-            if self.containers.values().any(|held| held.pid == pid.as_raw() && held.state() != ContainerState::Exited) {
+            if self
+                .containers
+                .values()
+                .any(|held| held.pid == pid.as_raw() && held.state() != ContainerState::Exited)
+            {
                 return;
             }
             if waitpid(pid, Some(WaitPidFlag::WNOHANG)).is_err() {

@@ -7,8 +7,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 
 use crate::keeper::output::Source;
@@ -71,13 +71,23 @@ impl Poller {
     }
 
     /// Takes a descriptor in, and makes it non-blocking.
-    pub(crate) fn watch(&mut self, fd: OwnedFd, target: Target, interest: Option<EventFlags>) -> io::Result<Watched> {
+    pub(crate) fn watch(
+        &mut self,
+        fd: OwnedFd,
+        target: Target,
+        interest: Option<EventFlags>,
+    ) -> io::Result<Watched> {
         rustix::io::ioctl_fionbio(&fd, true)?;
         self.adopt(fd, target, interest)
     }
 
     /// Takes in a descriptor that knows no blocking, such as a pidfd.
-    pub(crate) fn adopt(&mut self, fd: OwnedFd, target: Target, interest: Option<EventFlags>) -> io::Result<Watched> {
+    pub(crate) fn adopt(
+        &mut self,
+        fd: OwnedFd,
+        target: Target,
+        interest: Option<EventFlags>,
+    ) -> io::Result<Watched> {
         let watch = self.token(target);
         let mut watched = Watched { fd, watch };
         match self.want(watched.fd.as_fd(), &mut watched.watch, interest) {
@@ -90,7 +100,12 @@ impl Poller {
     }
 
     /// Changes what is wanted of a descriptor.
-    pub(crate) fn want(&self, fd: BorrowedFd<'_>, watch: &mut Watch, interest: Option<EventFlags>) -> io::Result<()> {
+    pub(crate) fn want(
+        &self,
+        fd: BorrowedFd<'_>,
+        watch: &mut Watch,
+        interest: Option<EventFlags>,
+    ) -> io::Result<()> {
         let data = EventData::new_u64(watch.token);
         match (watch.interest, interest) {
             (before, after) if before == after => return Ok(()),
@@ -116,7 +131,8 @@ impl Poller {
 
     /// Forgets a descriptor and closes it.
     pub(crate) fn close(&mut self, watched: Watched) {
-        self.forget(watched.fd.as_fd(), watched.watch);
+        let Watched { fd, watch } = watched;
+        self.forget(fd.as_fd(), watch);
     }
 
     pub(crate) fn target(&self, token: u64) -> Option<Target> {

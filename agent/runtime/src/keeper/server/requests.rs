@@ -39,7 +39,7 @@ impl Server {
         }
         Some(match message.request {
             Request::Hello { .. } => Ok(Reply::Done),
-            Request::Create { spec, netns } => self.create(&spec, netns, descriptor, trace),
+            Request::Create { spec, netns } => self.create(&spec, netns, descriptor.as_ref(), trace),
             Request::Start { id } => self.start(&id, trace.as_deref()),
             Request::Kill { id, signal } => self.kill(&id, signal),
             Request::Resize { id, size } => self.resize(&id, size),

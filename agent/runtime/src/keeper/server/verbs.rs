@@ -10,9 +10,9 @@ use rustix::event::epoll::EventFlags;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::net::sockopt::socket_type;
 
+use super::Server;
 use super::poller::Target;
 use super::requests::Refused;
-use super::Server;
 use crate::container::{ContainerSpec, WindowSize};
 use crate::keeper::exit::{self, ProcessState};
 use crate::keeper::held::{Alive, Held, Phase};
@@ -26,7 +26,7 @@ impl Server {
         &mut self,
         spec: &ContainerSpec,
         netns: bool,
-        descriptor: Option<OwnedFd>,
+        descriptor: Option<&OwnedFd>,
         trace: Option<String>,
     ) -> Result<Reply, Refused> {
         if self.stopping.is_some() {
@@ -58,15 +58,16 @@ impl Server {
     fn make(
         &mut self,
         spec: &ContainerSpec,
-        netns: Option<OwnedFd>,
+        netns: Option<&OwnedFd>,
         traceparent: Option<String>,
     ) -> Result<(i32, Vec<(String, u64)>), CreateFailed> {
         let of = |what: &'static str| move |error| CreateFailed::Records(what, error);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let state_dir = open(&spec.state_dir, flags, Mode::empty()).map_err(|error| of("state directory")(error.into()))?;
+        let state_dir = open(&spec.state_dir, flags, Mode::empty())
+            .map_err(|error| of("state directory")(error.into()))?;
         let log = Log::open(&state_dir, spec.log).map_err(of("log"))?;
         exit::forget(&state_dir);
-        let spawned = process::create(spec, netns.as_ref().map(AsFd::as_fd), &self.staging)?;
+        let spawned = process::create(spec, netns.map(AsFd::as_fd), &self.staging)?;
         let Spawned { pid, pidfd, stdin, stdout, stderr, terminal, gate, cgroup, timings } = spawned;
         let id: Rc<str> = spec.id.as_str().into();
         let ends = Ends { stdin, stdout, stderr, terminal };
@@ -90,7 +91,8 @@ impl Server {
         };
         let alive = Alive { process, gate: Some(gate), start_failed: false, streams, state_dir };
         let phase = Phase::Alive(Box::new(alive));
-        self.containers.insert(id.clone(), Held { id, pid, cgroup, phase, traceparent, deleters: Vec::new() });
+        self.containers
+            .insert(id.clone(), Held { id, pid, cgroup, phase, traceparent, deleters: Vec::new() });
         Ok((pid, timings))
     }
 
@@ -118,7 +120,10 @@ impl Server {
             return Err(in_state(id, ContainerState::Exited));
         };
         let Some(signal) = rustix::process::Signal::from_named_raw(signal) else {
-            return Err(Refused::new(ErrorKind::Invalid, format!("{signal} is not a signal that can be sent")));
+            return Err(Refused::new(
+                ErrorKind::Invalid,
+                format!("{signal} is not a signal that can be sent"),
+            ));
         };
         match rustix::process::pidfd_send_signal(&alive.process.fd, signal) {
             // Gone: it has ended and is about to be reaped, which is as good.
@@ -135,7 +140,8 @@ impl Server {
         let Some(terminal) = alive.streams.terminal() else {
             return Err(Refused::new(ErrorKind::State, format!("container {id} has no terminal")));
         };
-        let size = rustix::termios::Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let size =
+            rustix::termios::Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
         rustix::termios::tcsetwinsize(terminal, size)
             .map(|()| Reply::Done)
             .map_err(|error| Refused::new(ErrorKind::Failed, format!("resize the terminal of {id}: {error}")))
@@ -160,7 +166,12 @@ impl Server {
         }
     }
 
-    pub(super) fn delete(&mut self, token: u64, id: &str, trace: Option<&str>) -> Option<Result<Reply, Refused>> {
+    pub(super) fn delete(
+        &mut self,
+        token: u64,
+        id: &str,
+        trace: Option<&str>,
+    ) -> Option<Result<Reply, Refused>> {
         let Some(held) = self.containers.get_mut(id) else {
             return Some(Err(Refused::not_found(id)));
         };
