@@ -1,0 +1,90 @@
+//! What an engine is opened with. Plain data from the caller's command line;
+//! nothing here touches the host.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+/// Where one engine keeps its things, and what it calls them.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Everything that outlives a reboot: images, layers, records, logs.
+    pub data_dir: PathBuf,
+    /// Sockets and network namespaces; empty after a reboot.
+    pub run_dir: PathBuf,
+    /// The host's bridge that containers are attached to.
+    pub bridge: String,
+    /// The subnet of that bridge in CIDR form, for instance `10.213.0.0/16`.
+    pub subnet: String,
+    /// The program that runs [`crate::keeper_main`] when its first argument is
+    /// `keeper`; usually the agent's own executable.
+    pub keeper_program: PathBuf,
+    /// Registries (`host:port`) spoken to without TLS, beside those on loopback.
+    pub insecure_registries: Vec<String>,
+}
+
+impl EngineConfig {
+    /// First 8 hex digits of the SHA-256 of the data directory: tells the
+    /// cgroups of several engines on one host apart.
+    pub fn instance(&self) -> String {
+        let digest = Sha256::digest(self.data_dir.as_os_str().as_encoded_bytes());
+        hex::encode(&digest[..4])
+    }
+
+    /// The keeper's socket.
+    pub fn keeper_socket(&self) -> PathBuf {
+        self.run_dir.join("keeper.sock")
+    }
+
+    /// State directories of all containers.
+    pub(crate) fn containers_dir(&self) -> PathBuf {
+        self.data_dir.join("containers")
+    }
+
+    /// State directory of one container: log, exit record, files bound into it.
+    pub fn container_dir(&self, id: &str) -> PathBuf {
+        self.containers_dir().join(id)
+    }
+
+    /// The cgroup of one container, below the hierarchies' roots.
+    pub fn cgroup(&self, id: &str) -> String {
+        format!("/roadstead/{}/{id}", self.instance())
+    }
+
+    /// The same engine with its directories made absolute.
+    pub(crate) fn absolute(mut self) -> std::io::Result<Self> {
+        self.data_dir = std::path::absolute(&self.data_dir)?;
+        self.run_dir = std::path::absolute(&self.run_dir)?;
+        Ok(self)
+    }
+}
+
+/// Makes a directory only root may enter, and its parents.
+pub(crate) fn private_dir(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(data: &str) -> EngineConfig {
+        EngineConfig {
+            data_dir: data.into(),
+            run_dir: "/run/x".into(),
+            bridge: "b0".into(),
+            subnet: "10.0.0.0/16".into(),
+            keeper_program: "/bin/agent".into(),
+            insecure_registries: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn engines_with_different_data_directories_use_different_cgroups() {
+        let (one, two) = (config("/data/one"), config("/data/two"));
+        assert_eq!(one.instance().len(), 8);
+        assert_ne!(one.cgroup("abc"), two.cgroup("abc"));
+        assert_eq!(one.cgroup("abc"), config("/data/one").cgroup("abc"));
+    }
+}

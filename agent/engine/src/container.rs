@@ -1,0 +1,174 @@
+//! A container as the engine's callers see it: what is asked for
+//! ([`ContainerConfig`]), what is ([`Container`]) and what happens to it
+//! ([`ContainerEvent`]). The folder holds the verbs; this file is plain data.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub mod attach;
+pub(crate) mod create;
+pub(crate) mod files;
+pub(crate) mod identity;
+pub(crate) mod lifecycle;
+pub mod logs;
+pub(crate) mod ports;
+pub(crate) mod record;
+pub(crate) mod remove;
+pub(crate) mod spec;
+pub(crate) mod user;
+
+pub use crate::network::Protocol;
+pub use agent_runtime::container::{LogPolicy, WindowSize};
+
+/// The smallest memory limit a container can start with, in bytes.
+pub const MEMORY_MINIMUM: u64 = 6 * 1024 * 1024;
+
+/// What a caller asks for. `Default` with an image is enough to run it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerConfig {
+    /// Unique on this engine; made from the id when `None`.
+    pub name: Option<String>,
+    /// Image reference; the image must be on this host already.
+    pub image: String,
+    /// Replaces the image's entrypoint, and drops its command, when not empty.
+    pub entrypoint: Vec<String>,
+    /// Replaces the image's command when not empty.
+    pub command: Vec<String>,
+    /// `NAME=value`, over the image's.
+    pub env: Vec<String>,
+    /// `user[:group]`, names or numbers; empty: the image's.
+    pub user: String,
+    /// Absolute path in the container; empty: the image's.
+    pub working_dir: String,
+    /// Empty: the first 12 digits of the id.
+    pub hostname: String,
+    /// Free text by key.
+    pub labels: BTreeMap<String, String>,
+    /// Limits on resources.
+    pub limits: Limits,
+    /// How long [`crate::Engine::stop`] waits between SIGTERM and SIGKILL when
+    /// its caller does not say.
+    pub stop_grace: Option<Duration>,
+    /// Give it a terminal; standard output and error are then one stream.
+    pub terminal: bool,
+    /// Keep standard input open for [`crate::Engine::attach`].
+    pub open_stdin: bool,
+    /// First size of the terminal.
+    pub window: Option<WindowSize>,
+    /// Remove it as soon as it has exited, or when it cannot be started.
+    pub auto_remove: bool,
+    /// Ports of the host that lead to it.
+    pub ports: Vec<PortMapping>,
+    /// The task it belongs to; such a container's ports are its owner's business
+    /// ([`crate::Engine::publish_service_ports`]).
+    pub task: Option<String>,
+    /// W3C trace context of the request that led here.
+    pub traceparent: Option<String>,
+    /// Size and number of log files; three of 10 MiB when `None`.
+    pub log: Option<LogPolicy>,
+}
+
+/// Limits on what a container may use; `None` is no limit, but for pids.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Billionths of one CPU.
+    pub nano_cpus: Option<u64>,
+    /// Bytes; at least [`MEMORY_MINIMUM`].
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads; 1024 when `None`.
+    pub pids: Option<u64>,
+}
+
+/// One port of the host that leads into a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortMapping {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The port on the host.
+    pub published: u16,
+    /// The port in the container.
+    pub target: u16,
+}
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerState {
+    /// Made, never started.
+    Created,
+    /// Its first process lives.
+    Running,
+    /// Its first process has ended.
+    Exited,
+}
+
+impl std::fmt::Display for ContainerState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            ContainerState::Created => "created",
+            ContainerState::Running => "running",
+            ContainerState::Exited => "exited",
+        })
+    }
+}
+
+/// A container as it is now.
+#[derive(Debug, Clone)]
+pub struct Container {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Unique on this engine.
+    pub name: String,
+    /// What was asked for.
+    pub config: ContainerConfig,
+    /// Digest of the image's manifest.
+    pub image_digest: String,
+    /// Entrypoint and command after merging with the image's.
+    pub command: Vec<String>,
+    /// Where it is in its life.
+    pub state: ContainerState,
+    /// Its first process, in the host's numbering, while it runs.
+    pub pid: Option<i32>,
+    /// How it ended, once it has.
+    pub exit: Option<agent_runtime::keeper::Exit>,
+    /// Why the last start failed.
+    pub error: Option<String>,
+    /// Its address while it runs.
+    pub address: Option<Ipv4Addr>,
+    /// Milliseconds since 1970.
+    pub created_at_ms: u64,
+    /// Milliseconds since 1970.
+    pub started_at_ms: Option<u64>,
+    /// Steps of the last start and what each took, in microseconds: enough for
+    /// the caller to make spans of.
+    pub start_timings: Vec<(String, u64)>,
+}
+
+/// Something that happened to a container.
+#[derive(Debug, Clone)]
+pub struct ContainerEvent {
+    /// Of which container.
+    pub id: String,
+    /// The task it belongs to, if any.
+    pub task: Option<String>,
+    /// What happened.
+    pub kind: ContainerEventKind,
+}
+
+/// What can happen to a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContainerEventKind {
+    /// It was made.
+    Created,
+    /// Its first process runs.
+    Started,
+    /// Its first process has ended.
+    Exited(agent_runtime::keeper::Exit),
+    /// Nothing of it is left.
+    Removed,
+}

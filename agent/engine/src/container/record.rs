@@ -1,0 +1,187 @@
+//! What is remembered of a container, and one container in the engine's memory.
+//! The record is written before anything of the container exists on the host,
+//! so whatever is found there without one is an orphan.
+
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use agent_runtime::keeper::Exit;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::user::Identity;
+use super::{Container, ContainerConfig, ContainerState};
+use crate::snapshot::{DiffId, IdRange};
+
+/// First host id of the first container.
+const FIRST_ID: u32 = 1 << 20;
+/// Ids of each container.
+const IDS: u32 = 1 << 16;
+/// So many ranges fit below 2^32.
+pub(crate) const RANGES: u32 = (u32::MAX - FIRST_ID) / IDS;
+
+/// How far a container has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Phase {
+    /// Being made: rolled back when found at start.
+    Making,
+    /// Made.
+    Created,
+    /// Was started; whether it still runs, the keeper knows.
+    Started,
+    /// Has exited.
+    Exited,
+    /// Being removed: finished when found at start.
+    Removing,
+}
+
+/// What is remembered of a container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) config: ContainerConfig,
+    pub(crate) phase: Phase,
+    pub(crate) image_digest: String,
+    /// Base first.
+    pub(crate) layers: Vec<DiffId>,
+    /// Entrypoint and command.
+    pub(crate) command: Vec<String>,
+    /// The image's environment and the caller's.
+    pub(crate) env: Vec<String>,
+    pub(crate) working_dir: String,
+    pub(crate) hostname: String,
+    pub(crate) identity: Identity,
+    pub(crate) stop_signal: i32,
+    /// Number of its range of host ids.
+    pub(crate) range: u32,
+    pub(crate) created_at_ms: u64,
+    pub(crate) started_at_ms: Option<u64>,
+    pub(crate) exit: Option<Exit>,
+    pub(crate) error: Option<String>,
+}
+
+impl Record {
+    /// The host's ids that are its own.
+    pub(crate) fn ids(&self) -> IdRange {
+        IdRange { base: FIRST_ID + self.range * IDS, size: IDS }
+    }
+
+    pub(crate) fn short_id(&self) -> String {
+        short(&self.id)
+    }
+}
+
+/// First 12 digits: how ids are shown.
+pub(crate) fn short(id: &str) -> String {
+    id.chars().take(12).collect()
+}
+
+/// One container in the engine's memory.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: String,
+    /// Held by whoever changes the container on the host.
+    pub(crate) work: tokio::sync::Mutex<()>,
+    live: Mutex<Live>,
+    state: watch::Sender<ContainerState>,
+}
+
+/// What changes about a container.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) record: Record,
+    pub(crate) pid: Option<i32>,
+    pub(crate) address: Option<Ipv4Addr>,
+    pub(crate) start_timings: Vec<(String, u64)>,
+    /// Far ends of attachments that wait for the next start.
+    pub(crate) pending: Vec<UnixStream>,
+    /// Nothing of it is left.
+    pub(crate) removed: bool,
+}
+
+impl Entry {
+    pub(crate) fn new(record: Record) -> Entry {
+        let state = state_of(record.phase);
+        Entry {
+            id: record.id.clone(),
+            work: tokio::sync::Mutex::default(),
+            live: Mutex::new(Live {
+                record,
+                pid: None,
+                address: None,
+                start_timings: Vec::new(),
+                pending: Vec::new(),
+                removed: false,
+            }),
+            state: watch::Sender::new(state),
+        }
+    }
+
+    /// Data behind this lock is valid between any two statements.
+    pub(crate) fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn state(&self) -> ContainerState {
+        state_of(self.live().record.phase)
+    }
+
+    /// Changes it, tells those who wait, and answers the record to be written.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Live)) -> Record {
+        let record = {
+            let mut live = self.live();
+            change(&mut live);
+            live.record.clone()
+        };
+        self.state.send_replace(state_of(record.phase));
+        record
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<ContainerState> {
+        self.state.subscribe()
+    }
+
+    pub(crate) fn container(&self) -> Container {
+        let live = self.live();
+        let record = &live.record;
+        let state = state_of(record.phase);
+        Container {
+            id: record.id.clone(),
+            name: record.name.clone(),
+            config: record.config.clone(),
+            image_digest: record.image_digest.clone(),
+            command: record.command.clone(),
+            state,
+            pid: live.pid.filter(|_| state == ContainerState::Running),
+            exit: record.exit.clone().filter(|_| state == ContainerState::Exited),
+            error: record.error.clone(),
+            address: live.address.filter(|_| state == ContainerState::Running),
+            created_at_ms: record.created_at_ms,
+            started_at_ms: record.started_at_ms,
+            start_timings: live.start_timings.clone(),
+        }
+    }
+}
+
+fn state_of(phase: Phase) -> ContainerState {
+    match phase {
+        Phase::Making | Phase::Created => ContainerState::Created,
+        Phase::Started => ContainerState::Running,
+        Phase::Exited | Phase::Removing => ContainerState::Exited,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn id_ranges_do_not_overlap_and_stay_below_the_largest_id() {
+        assert_eq!(FIRST_ID, 1_048_576);
+        let last = u64::from(FIRST_ID) + u64::from(RANGES - 1) * u64::from(IDS) + u64::from(IDS);
+        assert!(last <= u64::from(u32::MAX));
+    }
+}
