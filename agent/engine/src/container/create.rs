@@ -1,0 +1,302 @@
+//! Making a container: everything is checked before anything exists, and the
+//! record is written before anything of it exists on the host.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::record::{Entry, Phase, RANGES, Record, short};
+use super::{ContainerConfig, ContainerEventKind, MEMORY_MINIMUM, files, identity, spec, user};
+use crate::EngineError;
+use crate::engine::Inner;
+use crate::image::{Image, Reference};
+use crate::records::Durability;
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Inner {
+    pub(crate) async fn create(self: &Arc<Self>, config: ContainerConfig) -> Result<String, EngineError> {
+        check(&config)?;
+        for port in &config.ports {
+            if config.task.is_none() {
+                self.check_port_free(port, None)?;
+                self.network.check_port(port.protocol, port.published)?;
+            }
+        }
+        let reference: Reference =
+            config.image.parse().map_err(|error| EngineError::invalid("image", format!("{error}")))?;
+        let image = self
+            .images
+            .get(&reference)
+            .await?
+            .ok_or_else(|| EngineError::NoSuchImage(config.image.clone()))?;
+        let record = self.prepare_record(config, image).await?;
+        let entry = self.reserve(record)?;
+        let _work = entry.work.lock().await;
+        match self.make(&entry).await {
+            Ok(()) => {
+                self.tell(&entry, ContainerEventKind::Created);
+                Ok(entry.id.clone())
+            }
+            Err(error) => {
+                if let Err(left) = self.erase(&entry).await {
+                    tracing::warn!(container = entry.id, %left, "cannot undo a failed create; the next start will");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn prepare_record(&self, config: ContainerConfig, image: Image) -> Result<Record, EngineError> {
+        let command = command(&config, &image)?;
+        let wanted_user = if config.user.is_empty() { &image.config.user } else { &config.user };
+        let layers: Vec<_> =
+            image.layers.iter().rev().map(|layer| self.snapshots.layer_path(layer)).collect();
+        let (layers_of_user, wanted) = (layers, wanted_user.clone());
+        let identity = blocking(move || user::look_up(&layers_of_user, &wanted)).await?;
+        let working_dir = working_dir(&config, &image)?;
+        let stop_signal = signal(&image.config.stop_signal).unwrap_or(15);
+        let env = spec::merge_environment(&[&image.config.env, &config.env]);
+        let id = identity::new_id().map_err(|error| EngineError::file("read", "/dev/urandom", error))?;
+        let hostname = if config.hostname.is_empty() { short(&id) } else { config.hostname.clone() };
+        Ok(Record {
+            name: config.name.clone().unwrap_or_else(|| short(&id)),
+            id,
+            phase: Phase::Making,
+            image_digest: image.manifest_digest.to_string(),
+            layers: image.layers,
+            command,
+            env,
+            working_dir,
+            hostname,
+            identity,
+            stop_signal,
+            range: 0,
+            created_at_ms: now_ms(),
+            started_at_ms: None,
+            exit: None,
+            error: None,
+            config,
+        })
+    }
+
+    /// Takes the name and a range of ids, in one step with becoming known.
+    fn reserve(&self, mut record: Record) -> Result<Arc<Entry>, EngineError> {
+        let mut entries = self.entries();
+        let mut taken = std::collections::BTreeSet::new();
+        for entry in entries.values() {
+            let live = entry.live();
+            if live.record.name == record.name {
+                return Err(EngineError::NameTaken { name: record.name, id: live.record.short_id() });
+            }
+            if record.config.task.is_some() && live.record.config.task == record.config.task {
+                let name = record.config.task.unwrap_or_default();
+                return Err(EngineError::NameTaken { name, id: live.record.short_id() });
+            }
+            taken.insert(live.record.range);
+        }
+        record.range = (0..RANGES).find(|range| !taken.contains(range)).ok_or_else(|| {
+            EngineError::invalid("container", format!("this host has {RANGES} containers, no more fit"))
+        })?;
+        let entry = Arc::new(Entry::new(record));
+        entries.insert(entry.id.clone(), Arc::clone(&entry));
+        Ok(entry)
+    }
+
+    async fn make(&self, entry: &Entry) -> Result<(), EngineError> {
+        let record = entry.live().record.clone();
+        // Losing this one loses nothing: what it announces is then found to be an orphan.
+        self.table.put(&record.id, &record, Durability::Volatile).await?;
+        self.snapshots.prepare(&record.id, &record.layers, record.ids()).await?;
+        files::make_dir(&self.config.container_dir(&record.id))?;
+        let record = entry.change(|live| live.record.phase = Phase::Created);
+        self.table.put(&record.id, &record, Durability::Synced).await?;
+        Ok(())
+    }
+}
+
+/// Runs what blocks on a thread that may.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EngineError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| EngineError::Closed)?
+}
+
+fn check(config: &ContainerConfig) -> Result<(), EngineError> {
+    if let Some(name) = &config.name {
+        identity::check_name(name)?;
+    }
+    if let Some(bytes) = config.limits.memory_bytes
+        && bytes < MEMORY_MINIMUM
+    {
+        let rule = format!(
+            "{bytes} bytes is too little to start a container, at least {MEMORY_MINIMUM} (6 MiB) are needed"
+        );
+        return Err(EngineError::invalid("memory limit", rule));
+    }
+    if config.limits.pids == Some(0) || config.limits.nano_cpus == Some(0) {
+        return Err(EngineError::invalid("limits", "a limit of 0 leaves nothing to run with"));
+    }
+    if config.hostname.len() > 63
+        || !config.hostname.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+    {
+        let rule = format!("{:?} is not one: at most 63 letters, digits, '-' and '.'", config.hostname);
+        return Err(EngineError::invalid("hostname", rule));
+    }
+    for entry in &config.env {
+        if entry.starts_with('=') || !entry.contains('=') {
+            return Err(EngineError::invalid("env", format!("{entry:?} is not NAME=value")));
+        }
+    }
+    let mut texts = config.env.iter().chain(&config.command).chain(&config.entrypoint);
+    if texts.any(|text| text.contains('\0')) {
+        return Err(EngineError::invalid("command", "a NUL byte cannot be part of an argument or variable"));
+    }
+    for (index, port) in config.ports.iter().enumerate() {
+        if port.published == 0 || port.target == 0 {
+            return Err(EngineError::invalid("ports", "a port must be between 1 and 65535"));
+        }
+        let is_same =
+            |other: &super::PortMapping| (other.protocol, other.published) == (port.protocol, port.published);
+        if config.ports[..index].iter().any(is_same) {
+            return Err(EngineError::invalid(
+                "ports",
+                format!("{}/{} is published twice", port.published, port.protocol),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// An entrypoint that is given drops the image's command, as in Docker.
+fn command(config: &ContainerConfig, image: &Image) -> Result<Vec<String>, EngineError> {
+    let replaces = !config.entrypoint.is_empty();
+    let entrypoint = if replaces { &config.entrypoint } else { &image.config.entrypoint };
+    let arguments = if config.command.is_empty() && !replaces { &image.config.cmd } else { &config.command };
+    let command: Vec<String> = entrypoint.iter().chain(arguments).cloned().collect();
+    match command.first() {
+        Some(program) if !program.is_empty() => Ok(command),
+        _ => {
+            Err(EngineError::invalid("command", format!("none is given and image {} has none", config.image)))
+        }
+    }
+}
+
+fn working_dir(config: &ContainerConfig, image: &Image) -> Result<String, EngineError> {
+    let given = if config.working_dir.is_empty() { &image.config.working_dir } else { &config.working_dir };
+    match given.as_str() {
+        "" => Ok("/".to_owned()),
+        path if path.starts_with('/') && !path.contains('\0') => Ok(path.to_owned()),
+        path => Err(EngineError::invalid("working directory", format!("{path:?} is not an absolute path"))),
+    }
+}
+
+/// A signal by name, with or without `SIG`, or number.
+fn signal(text: &str) -> Option<i32> {
+    let upper = text.trim().to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let names = [
+        ("HUP", 1),
+        ("INT", 2),
+        ("QUIT", 3),
+        ("ILL", 4),
+        ("TRAP", 5),
+        ("ABRT", 6),
+        ("BUS", 7),
+        ("FPE", 8),
+        ("KILL", 9),
+        ("USR1", 10),
+        ("SEGV", 11),
+        ("USR2", 12),
+        ("PIPE", 13),
+        ("ALRM", 14),
+        ("TERM", 15),
+        ("CHLD", 17),
+        ("CONT", 18),
+        ("STOP", 19),
+        ("TSTP", 20),
+        ("TTIN", 21),
+        ("TTOU", 22),
+        ("URG", 23),
+        ("XCPU", 24),
+        ("XFSZ", 25),
+        ("VTALRM", 26),
+        ("PROF", 27),
+        ("WINCH", 28),
+        ("IO", 29),
+        ("PWR", 30),
+        ("SYS", 31),
+    ];
+    let by_name = names.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
+    by_name.or_else(|| name.parse().ok().filter(|number| (1..=64).contains(number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::{Limits, PortMapping, Protocol};
+
+    fn image(entrypoint: &[&str], cmd: &[&str]) -> Image {
+        let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect();
+        let config = crate::image::ImageConfig {
+            entrypoint: words(entrypoint),
+            cmd: words(cmd),
+            ..crate::image::ImageConfig::default()
+        };
+        let digest: crate::content::Digest = format!("sha256:{}", "0".repeat(64)).parse().unwrap();
+        Image {
+            name: "a/b:1".parse().unwrap(),
+            manifest_digest: digest.clone(),
+            config_digest: digest,
+            config,
+            layers: Vec::new(),
+            size: 0,
+            created_at_ms: 0,
+        }
+    }
+
+    fn merged(entrypoint: &str, command_line: &str, image: &Image) -> Result<String, String> {
+        let words = |text: &str| text.split_ascii_whitespace().map(str::to_owned).collect();
+        let config = ContainerConfig {
+            entrypoint: words(entrypoint),
+            command: words(command_line),
+            ..ContainerConfig::default()
+        };
+        command(&config, image).map(|command| command.join(" ")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn command_and_entrypoint_merge_as_in_docker() {
+        let image = image(&["/entry"], &["one", "two"]);
+        assert_eq!(merged("", "", &image).unwrap(), "/entry one two");
+        assert_eq!(merged("", "three", &image).unwrap(), "/entry three");
+        assert_eq!(merged("/other", "", &image).unwrap(), "/other");
+        assert_eq!(merged("/other", "x", &image).unwrap(), "/other x");
+        assert!(merged("", "", &self::image(&[], &[])).is_err());
+    }
+
+    #[test]
+    fn bad_input_names_the_field_and_the_number() {
+        let limits = Limits { memory_bytes: Some(1_000_000), ..Limits::default() };
+        let config = ContainerConfig { limits, ..ContainerConfig::default() };
+        let text = check(&config).unwrap_err().to_string();
+        assert!(text.contains("1000000") && text.contains("6291456"), "{text}");
+        let port = PortMapping { protocol: Protocol::Tcp, published: 80, target: 80 };
+        assert!(check(&ContainerConfig { ports: vec![port, port], ..ContainerConfig::default() }).is_err());
+        assert!(check(&ContainerConfig { env: vec!["x".into()], ..ContainerConfig::default() }).is_err());
+        assert!(check(&ContainerConfig { hostname: "a b".into(), ..ContainerConfig::default() }).is_err());
+        assert!(check(&ContainerConfig::default()).is_ok());
+    }
+
+    #[test]
+    fn stop_signals_are_names_or_numbers() {
+        assert_eq!(signal("SIGQUIT"), Some(3));
+        assert_eq!(signal("usr1"), Some(10));
+        assert_eq!(signal("9"), Some(9));
+        assert_eq!(signal(""), None);
+        assert_eq!(signal("65"), None);
+    }
+}

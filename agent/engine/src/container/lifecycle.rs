@@ -1,0 +1,287 @@
+//! Starting and ending containers. Whoever changes a container on the host
+//! holds its `work` lock; an end that the keeper reports waits for that lock, so
+//! it is never seen before the start it belongs to.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use agent_runtime::container::ContainerSpec;
+use agent_runtime::keeper::Exit;
+use agent_runtime::keeper::client::{Client, ClientError};
+use agent_runtime::keeper::protocol::ErrorKind;
+
+use super::create::now_ms;
+use super::record::{Entry, Phase, short};
+use super::spec::{self, Place};
+use super::{ContainerEventKind, ContainerState, files};
+use crate::EngineError;
+use crate::engine::Inner;
+use crate::network::Endpoint;
+use crate::records::Durability;
+
+/// Between the stop signal and SIGKILL when nobody says how long.
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+
+/// After SIGKILL a container is gone at once, unless the kernel holds it.
+const AFTER_KILL: Duration = Duration::from_secs(30);
+
+const SIGKILL: i32 = 9;
+
+type Timings = Vec<(String, u64)>;
+
+impl Inner {
+    pub(crate) async fn start(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        trace: Option<String>,
+    ) -> Result<(), EngineError> {
+        let _work = entry.work.lock().await;
+        if entry.live().removed {
+            return Err(EngineError::NoSuchContainer(entry.id.clone()));
+        }
+        let (phase, auto_remove) = {
+            let live = entry.live();
+            (live.record.phase, live.record.config.auto_remove)
+        };
+        match phase {
+            Phase::Created | Phase::Exited => {}
+            Phase::Started => return Err(self.wrong_state(entry, "it runs already")),
+            Phase::Making | Phase::Removing => {
+                return Err(self.wrong_state(entry, "it is being made or removed"));
+            }
+        }
+        let started = self.launch(entry, trace).await;
+        match started {
+            Ok((pid, timings)) => {
+                let record = entry.change(|live| {
+                    live.record.phase = Phase::Started;
+                    live.record.started_at_ms = Some(now_ms());
+                    live.record.exit = None;
+                    live.record.error = None;
+                    live.pid = Some(pid);
+                    live.start_timings = timings;
+                });
+                self.tell(entry, ContainerEventKind::Started);
+                // What the keeper holds decides at the next start, not this.
+                self.table.put(&record.id, &record, Durability::Volatile).await?;
+                Ok(())
+            }
+            Err(error) => {
+                self.tear_down(entry).await;
+                if auto_remove {
+                    self.erase(entry).await?;
+                } else {
+                    let record = entry.change(|live| {
+                        live.record.error = Some(error.to_string());
+                        live.pending.clear();
+                    });
+                    self.table.put(&record.id, &record, Durability::Volatile).await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn launch(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        trace: Option<String>,
+    ) -> Result<(i32, Timings), EngineError> {
+        let begun = Instant::now();
+        let mut timings = Timings::new();
+        let mut step = |name: &str, since: Instant| {
+            timings.push((name.to_owned(), u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)));
+        };
+        let endpoint = self.network.attach(&entry.id).await?;
+        entry.live().address = Some(endpoint.address);
+        step("network attach", begun);
+        let since = Instant::now();
+        self.claim_ports(entry).await?;
+        step("publish ports", since);
+        let since = Instant::now();
+        let record = entry.live().record.clone();
+        let mounts = self.snapshots.prepare(&record.id, &record.layers, record.ids()).await?;
+        step("snapshot", since);
+        let place = Place {
+            mounts,
+            state_dir: self.config.container_dir(&record.id),
+            cgroup: self.config.cgroup(&record.id),
+        };
+        let trace = trace.or_else(|| record.config.traceparent.clone());
+        let spec = spec::build(&record, place, trace.clone())?;
+        let pending = std::mem::take(&mut entry.live().pending);
+        let short_id = record.short_id();
+        let hand_over = move |client: &mut Client| {
+            // Written each time: the address is another one.
+            files::write(&spec.state_dir, &record.hostname, endpoint.address, record.ids())
+                .map_err(Failed::Engine)?;
+            spawn(client, &spec, &endpoint, &pending)
+        };
+        let since = Instant::now();
+        let (pid, steps) = match self.keeper.run(trace, hand_over).await? {
+            Ok(spawned) => spawned,
+            Err(Failed::Engine(error)) => return Err(error),
+            Err(Failed::Keeper(error)) => {
+                return Err(EngineError::Start { id: short_id, reason: error.to_string() });
+            }
+        };
+        step("keeper", since);
+        timings.extend(steps);
+        Ok((pid, timings))
+    }
+
+    /// The keeper reports an end.
+    pub(crate) async fn ended(self: &Arc<Self>, entry: &Arc<Entry>, exit: Exit) {
+        let _work = entry.work.lock().await;
+        if entry.live().removed {
+            return;
+        }
+        let record = entry.change(|live| {
+            live.record.phase = Phase::Exited;
+            live.record.exit = Some(exit.clone());
+            live.pid = None;
+        });
+        self.tell(entry, ContainerEventKind::Exited(exit));
+        self.tear_down(entry).await;
+        let done = if record.config.auto_remove {
+            self.erase(entry).await
+        } else {
+            self.table.put(&record.id, &record, Durability::Volatile).await.map_err(EngineError::from)
+        };
+        if let Err(error) = done {
+            tracing::warn!(container = record.id, %error, "the end of a container is not recorded");
+        }
+    }
+
+    /// Takes away what only a running container needs. What fails is left to
+    /// the next removal or start of the engine, which try again.
+    pub(crate) async fn tear_down(&self, entry: &Entry) {
+        entry.live().address = None;
+        self.release_ports(entry).await;
+        let id = entry.id.clone();
+        match self.keeper.run(None, move |client: &mut Client| forget(client, &id)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(container = entry.id, %error, "the keeper does not let go of a container");
+            }
+            Err(error) => {
+                tracing::warn!(container = entry.id, %error, "the keeper does not let go of a container");
+            }
+        }
+        if let Err(error) = self.network.detach(&entry.id).await {
+            tracing::warn!(container = entry.id, %error, "a container is not detached from the network");
+        }
+    }
+
+    pub(crate) async fn stop(
+        &self,
+        entry: &Arc<Entry>,
+        grace: Option<Duration>,
+    ) -> Result<Exit, EngineError> {
+        match entry.state() {
+            ContainerState::Created => {
+                return Err(self.wrong_state(entry, "only a running one can be stopped"));
+            }
+            ContainerState::Exited => return self.exit_of(entry),
+            ContainerState::Running => {}
+        }
+        let (signal, configured) = {
+            let live = entry.live();
+            (live.record.stop_signal, live.record.config.stop_grace)
+        };
+        let grace = grace.or(configured).unwrap_or(DEFAULT_GRACE);
+        self.signal(entry, signal).await?;
+        if let Ok(exit) = tokio::time::timeout(grace, self.wait(entry)).await {
+            return exit;
+        }
+        self.end_now(entry).await
+    }
+
+    /// SIGKILL, and the end it brings.
+    pub(crate) async fn end_now(&self, entry: &Arc<Entry>) -> Result<Exit, EngineError> {
+        self.signal(entry, SIGKILL).await?;
+        tokio::time::timeout(AFTER_KILL, self.wait(entry)).await.unwrap_or_else(|_| {
+            let id = entry.live().record.short_id();
+            Err(EngineError::Keeper(format!("container {id} did not end within {AFTER_KILL:?} of SIGKILL")))
+        })
+    }
+
+    pub(crate) async fn kill(&self, entry: &Arc<Entry>, signal: i32) -> Result<(), EngineError> {
+        if entry.state() != ContainerState::Running {
+            return Err(self.wrong_state(entry, "only a running one takes signals"));
+        }
+        self.signal(entry, signal).await
+    }
+
+    async fn signal(&self, entry: &Arc<Entry>, signal: i32) -> Result<(), EngineError> {
+        let id = entry.id.clone();
+        match self.keeper.run(None, move |client: &mut Client| client.kill(&id, signal)).await? {
+            Ok(()) => Ok(()),
+            Err(ClientError::Refused { kind: ErrorKind::Invalid, message }) => {
+                Err(EngineError::invalid("signal", message))
+            }
+            // It has ended meanwhile; that news is on its way.
+            Err(ClientError::Refused { kind: ErrorKind::State | ErrorKind::NotFound, .. }) => Ok(()),
+            Err(error) => Err(EngineError::Keeper(error.to_string())),
+        }
+    }
+
+    pub(crate) async fn wait(&self, entry: &Arc<Entry>) -> Result<Exit, EngineError> {
+        let mut state = entry.watch();
+        // Only fails when the entry is gone, and we hold it.
+        let _ = state.wait_for(|state| *state == ContainerState::Exited).await;
+        self.exit_of(entry)
+    }
+
+    fn exit_of(&self, entry: &Entry) -> Result<Exit, EngineError> {
+        let live = entry.live();
+        live.record.exit.clone().ok_or_else(|| EngineError::NoSuchContainer(live.record.short_id()))
+    }
+
+    pub(crate) fn wrong_state(&self, entry: &Entry, needs: &'static str) -> EngineError {
+        let state = entry.state();
+        EngineError::State { id: short(&entry.id), state, needs }
+    }
+}
+
+/// What failed in handing a container to the keeper.
+enum Failed {
+    Engine(EngineError),
+    Keeper(ClientError),
+}
+
+fn spawn(
+    client: &mut Client,
+    spec: &ContainerSpec,
+    endpoint: &Endpoint,
+    pending: &[std::os::unix::net::UnixStream],
+) -> Result<(i32, Timings), Failed> {
+    use std::os::fd::AsFd;
+    let netns = open_netns(&endpoint.netns).map_err(Failed::Engine)?;
+    let created = client.create(spec, Some(netns.as_fd())).map_err(Failed::Keeper)?;
+    let started = pending
+        .iter()
+        .try_for_each(|socket| client.attach_socket(&spec.id, socket.as_fd()))
+        .and_then(|()| client.start(&spec.id));
+    match started {
+        Ok(()) => Ok((created.pid, created.timings)),
+        Err(error) => {
+            // The reason is worth more than a failure to clean up, which is tried again.
+            let _ = client.delete(&spec.id);
+            Err(Failed::Keeper(error))
+        }
+    }
+}
+
+fn open_netns(path: &Path) -> Result<std::fs::File, EngineError> {
+    std::fs::File::open(path).map_err(|error| EngineError::file("open", path, error))
+}
+
+/// Makes the keeper forget a container; one it does not know is fine.
+fn forget(client: &mut Client, id: &str) -> Result<(), ClientError> {
+    match client.delete(id) {
+        Err(ClientError::Refused { kind: ErrorKind::NotFound, .. }) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,115 @@
+//! Which ports of the host lead where: those of services, as their owner says,
+//! and those of plain containers that run. The network always gets the whole set.
+
+use std::sync::Arc;
+
+use super::record::Entry;
+use super::{ContainerState, PortMapping};
+use crate::EngineError;
+use crate::engine::Inner;
+use crate::network::{NetworkError, PublishedPort};
+
+impl Inner {
+    /// Publishes what services and running plain containers want now. Answers
+    /// the ports that another process has.
+    pub(crate) async fn publish(&self) -> Result<Vec<NetworkError>, EngineError> {
+        // One at a time, so that an older set never replaces a newer one.
+        let _turn = self.publishing.lock().await;
+        let mut ports = self.plain_ports();
+        let mut refused = Vec::new();
+        for service in self.services().iter() {
+            let is_same =
+                |plain: &&PublishedPort| (plain.protocol, plain.port) == (service.protocol, service.port);
+            if ports.iter().any(|plain| is_same(&plain)) {
+                refused.push(NetworkError::PortInUse { protocol: service.protocol, port: service.port });
+            } else {
+                ports.push(service.clone());
+            }
+        }
+        refused.extend(self.network.set_published(ports).await?);
+        Ok(refused)
+    }
+
+    fn plain_ports(&self) -> Vec<PublishedPort> {
+        let mut ports = Vec::new();
+        for entry in self.entries().values() {
+            let live = entry.live();
+            // An address means attached to the network: from just before it runs until just after.
+            let Some(address) = live.address.filter(|_| live.record.config.task.is_none()) else {
+                continue;
+            };
+            ports.extend(live.record.config.ports.iter().map(|port| PublishedPort {
+                protocol: port.protocol,
+                port: port.published,
+                targets: vec![(address, port.target)],
+            }));
+        }
+        ports
+    }
+
+    /// Whether a plain container may publish a port: no service and no other
+    /// plain container that runs has it.
+    pub(crate) fn check_port_free(&self, port: &PortMapping, but: Option<&Entry>) -> Result<(), EngineError> {
+        let in_use = || NetworkError::PortInUse { protocol: port.protocol, port: port.published };
+        let is_same =
+            |service: &PublishedPort| (service.protocol, service.port) == (port.protocol, port.published);
+        if self.services().iter().any(is_same) {
+            return Err(in_use().into());
+        }
+        for entry in self.entries().values() {
+            if but.is_some_and(|but| but.id == entry.id) || entry.state() != ContainerState::Running {
+                continue;
+            }
+            let live = entry.live();
+            let has_it = live
+                .record
+                .config
+                .ports
+                .iter()
+                .any(|other| (other.protocol, other.published) == (port.protocol, port.published));
+            if has_it && live.record.config.task.is_none() {
+                let rule = format!(
+                    "{}/{} is published by container {}",
+                    port.published, port.protocol, live.record.name
+                );
+                return Err(EngineError::invalid("ports", rule));
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes a plain container's ports before it runs.
+    pub(crate) async fn claim_ports(&self, entry: &Arc<Entry>) -> Result<(), EngineError> {
+        let (ports, is_plain) = {
+            let live = entry.live();
+            (live.record.config.ports.clone(), live.record.config.task.is_none())
+        };
+        if ports.is_empty() || !is_plain {
+            return Ok(());
+        }
+        for port in &ports {
+            self.check_port_free(port, Some(entry))?;
+        }
+        let concerns_us = |error: &NetworkError| match error {
+            NetworkError::PortInUse { protocol, port } | NetworkError::PortHold { protocol, port, .. } => {
+                ports.iter().any(|ours| (ours.protocol, ours.published) == (*protocol, *port))
+            }
+            _ => false,
+        };
+        match self.publish().await?.into_iter().find(concerns_us) {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// After a container is gone from the network.
+    pub(crate) async fn release_ports(&self, entry: &Entry) {
+        let has_ports = {
+            let live = entry.live();
+            !live.record.config.ports.is_empty() && live.record.config.task.is_none()
+        };
+        if has_ports && let Err(error) = self.publish().await {
+            tracing::warn!(container = entry.id, %error, "published ports are not up to date");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Removing a container: when it answers, nothing of it is left on the host.
+
+use std::sync::Arc;
+
+use agent_runtime::cgroup::Cgroup;
+
+use super::create::blocking;
+use super::record::{Entry, Phase};
+use super::{ContainerEventKind, ContainerState, files};
+use crate::EngineError;
+use crate::engine::Inner;
+use crate::records::Durability;
+
+impl Inner {
+    pub(crate) async fn remove(self: &Arc<Self>, entry: &Arc<Entry>, force: bool) -> Result<(), EngineError> {
+        loop {
+            if entry.state() == ContainerState::Running {
+                if !force {
+                    return Err(self.wrong_state(entry, "stop it first, or remove it with force"));
+                }
+                self.end_now(entry).await?;
+            }
+            // Also waits for what is done after its end.
+            let _work = entry.work.lock().await;
+            if entry.live().removed {
+                return Ok(());
+            }
+            if entry.state() == ContainerState::Running {
+                continue;
+            }
+            self.tear_down(entry).await;
+            return self.erase(entry).await;
+        }
+    }
+
+    /// Takes away all that is left of a container that does not run. The
+    /// caller holds its `work` lock.
+    pub(crate) async fn erase(&self, entry: &Entry) -> Result<(), EngineError> {
+        if entry.live().removed {
+            return Ok(());
+        }
+        let record = entry.change(|live| {
+            live.record.phase = Phase::Removing;
+            live.pending.clear();
+        });
+        self.table.put(&record.id, &record, Durability::Volatile).await?;
+        self.network.detach(&record.id).await?;
+        let cgroup = self.config.cgroup(&record.id);
+        blocking(move || end_cgroup(&cgroup)).await?;
+        self.snapshots.remove(&record.id).await?;
+        let state_dir = self.config.container_dir(&record.id);
+        blocking(move || files::remove_dir(&state_dir)).await?;
+        self.table.delete(&record.id, Durability::Synced).await?;
+        self.entries().remove(&record.id);
+        entry.change(|live| live.removed = true);
+        self.tell(entry, ContainerEventKind::Removed);
+        Ok(())
+    }
+}
+
+/// Kills what lives in a cgroup and removes it; absent is fine.
+pub(crate) fn end_cgroup(path: &str) -> Result<(), EngineError> {
+    let failed = |error: agent_runtime::cgroup::CgroupError| EngineError::Keeper(error.to_string());
+    let cgroup = Cgroup::open(path).map_err(failed)?;
+    if !cgroup.processes().is_empty() {
+        cgroup.kill_all().map_err(failed)?;
+    }
+    cgroup.remove().map_err(failed)
+}
