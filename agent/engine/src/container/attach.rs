@@ -1,0 +1,115 @@
+//! A container's input and output as one asynchronous stream, and the size of
+//! its terminal.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use agent_runtime::keeper::client::{Client, ClientError};
+use agent_runtime::keeper::protocol::ErrorKind;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::record::{Entry, Phase};
+use super::{ContainerState, WindowSize};
+use crate::EngineError;
+use crate::engine::Inner;
+
+/// So many may wait for one container's start.
+const MAX_PENDING: usize = 16;
+
+/// Reads what a container writes, writes what it reads. Shutting the writer
+/// down is the end of the container's input, unless it has a terminal.
+#[derive(Debug)]
+pub struct Attachment {
+    /// Whether the bytes read are raw (a terminal) or in frames of
+    /// `[1|2, 0, 0, 0, length as four big-endian bytes]` and data (1 output, 2 error).
+    pub raw: bool,
+    stream: tokio::net::UnixStream,
+}
+
+impl Inner {
+    pub(crate) async fn attach(&self, entry: &Arc<Entry>) -> Result<Attachment, EngineError> {
+        let failed = |error| EngineError::file("make", "a pair of sockets", error);
+        // A start that is under way is waited for.
+        let _work = entry.work.lock().await;
+        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+        ours.set_nonblocking(true).map_err(failed)?;
+        let stream = tokio::net::UnixStream::from_std(ours).map_err(failed)?;
+        let raw = entry.live().record.config.terminal;
+        match entry.state() {
+            ContainerState::Created => {
+                let mut live = entry.live();
+                if live.pending.len() >= MAX_PENDING {
+                    drop(live);
+                    return Err(self.wrong_state(entry, "too many wait for its start already"));
+                }
+                live.pending.push(theirs);
+            }
+            ContainerState::Running => {
+                let id = entry.id.clone();
+                let attach = move |client: &mut Client| client.attach_socket(&id, theirs.as_fd());
+                self.keeper.run(None, attach).await?.map_err(|error| self.refused(entry, error))?;
+            }
+            ContainerState::Exited => return Err(self.wrong_state(entry, "there is nothing to attach to")),
+        }
+        Ok(Attachment { raw, stream })
+    }
+
+    pub(crate) async fn resize(&self, entry: &Arc<Entry>, size: WindowSize) -> Result<(), EngineError> {
+        let _work = entry.work.lock().await;
+        if !entry.live().record.config.terminal {
+            return Err(self.wrong_state(entry, "it has no terminal"));
+        }
+        let phase = entry.live().record.phase;
+        match phase {
+            Phase::Started => {}
+            Phase::Created => {
+                entry.live().record.config.window = Some(size);
+                return Ok(());
+            }
+            _ => return Err(self.wrong_state(entry, "its terminal is gone")),
+        }
+        let id = entry.id.clone();
+        let resize = move |client: &mut Client| client.resize(&id, size);
+        self.keeper.run(None, resize).await?.map_err(|error| self.refused(entry, error))
+    }
+
+    fn refused(&self, entry: &Entry, error: ClientError) -> EngineError {
+        match error {
+            ClientError::Refused { kind: ErrorKind::State | ErrorKind::NotFound, .. } => {
+                self.wrong_state(entry, "it has just exited")
+            }
+            error => EngineError::Keeper(error.to_string()),
+        }
+    }
+}
+
+impl AsyncRead for Attachment {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Attachment {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
