@@ -1,1 +1,34 @@
-//! (skeleton)
+//! The container engine of one host: content, images, snapshots, networks and
+//! containers, each layer using only those before it. It knows no cluster and
+//! no wire format; the agent and the Docker-compatible socket are its callers.
+//!
+//! The processes themselves belong to the keeper, a separate process that this
+//! crate starts or adopts; the engine may come and go without them noticing.
+#![forbid(unsafe_code)]
+
+mod config;
+pub mod container;
+pub mod content;
+mod engine;
+mod error;
+pub mod image;
+mod keeper;
+pub mod network;
+pub mod records;
+mod recovery;
+pub mod snapshot;
+
+pub use config::EngineConfig;
+pub use container::attach::Attachment;
+pub use container::logs::{LogEntry, LogOptions};
+pub use container::{
+    Container, ContainerConfig, ContainerEvent, ContainerEventKind, ContainerState, Limits, LogPolicy,
+    PortMapping, Protocol, WindowSize,
+};
+pub use engine::Engine;
+pub use error::EngineError;
+pub use keeper::keeper_main;
+pub use network::PublishedPort;
+pub use recovery::Swept;
+
+pub use agent_runtime::keeper::Exit;

@@ -1,0 +1,259 @@
+//! The engine's public face: one handle, cheap to clone. Each verb is one
+//! method that resolves the container and calls the file of that verb; verbs
+//! that change something go on to their end even when their caller goes away.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::Stream;
+use tokio::sync::broadcast;
+
+use crate::container::record::Entry;
+use crate::container::{
+    Container, ContainerConfig, ContainerEvent, ContainerEventKind, WindowSize, identity,
+};
+use crate::image::Images;
+use crate::keeper::Keeper;
+use crate::network::{Network, NetworkError, PublishedPort};
+use crate::records::{Records, Table};
+use crate::snapshot::Snapshots;
+use crate::{Attachment, EngineConfig, EngineError, Exit, LogEntry, LogOptions, Swept};
+
+mod open;
+
+/// Events a subscriber may be behind before it loses the oldest.
+const EVENTS: usize = 4096;
+
+/// One engine. Dropping the last handle leaves the containers and the keeper
+/// running; [`Engine::shutdown`] can end them.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+    swept: Arc<Swept>,
+}
+
+/// What the verbs share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) config: EngineConfig,
+    records: Records,
+    pub(crate) table: Table,
+    pub(crate) images: Images,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) network: Network,
+    pub(crate) keeper: Keeper,
+    entries: Mutex<BTreeMap<String, Arc<Entry>>>,
+    services: Mutex<Vec<PublishedPort>>,
+    pub(crate) publishing: tokio::sync::Mutex<()>,
+    events: broadcast::Sender<ContainerEvent>,
+    closing: AtomicBool,
+}
+
+impl Inner {
+    pub(crate) fn entries(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Entry>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn services(&self) -> MutexGuard<'_, Vec<PublishedPort>> {
+        self.services.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn tell(&self, entry: &Entry, kind: ContainerEventKind) {
+        let task = entry.live().record.config.task.clone();
+        // Nobody may be listening.
+        let _ = self.events.send(ContainerEvent { id: entry.id.clone(), task, kind });
+    }
+
+    fn resolve(&self, container: &str) -> Result<Arc<Entry>, EngineError> {
+        identity::resolve(&self.entries(), container)
+    }
+
+    fn check_open(&self) -> Result<(), EngineError> {
+        if self.closing.load(Ordering::Relaxed) { Err(EngineError::Closed) } else { Ok(()) }
+    }
+}
+
+impl Engine {
+    /// What opening found on the host that belonged to no container.
+    pub fn swept(&self) -> &Swept {
+        &self.swept
+    }
+
+    /// The keeper's process.
+    pub fn keeper_pid(&self) -> i32 {
+        self.inner.keeper.pid()
+    }
+
+    /// What it was opened with, its directories absolute.
+    pub fn config(&self) -> &EngineConfig {
+        &self.inner.config
+    }
+
+    /// The images on this host.
+    pub fn images(&self) -> &Images {
+        &self.inner.images
+    }
+
+    /// The network of this host. Published ports are set by
+    /// [`Engine::publish_service_ports`] only, which knows all of them.
+    pub fn network(&self) -> &Network {
+        &self.inner.network
+    }
+
+    /// Makes a container and answers with its id; nothing runs yet.
+    ///
+    /// # Errors
+    /// Anything wrong with the request, named by its field; then nothing was made.
+    pub async fn create(&self, config: ContainerConfig) -> Result<String, EngineError> {
+        self.inner.check_open()?;
+        let inner = Arc::clone(&self.inner);
+        to_its_end(async move { inner.create(config).await }).await
+    }
+
+    /// Starts a created or exited container; answers when its program runs.
+    ///
+    /// # Errors
+    /// When it runs already, a port of it is in use, or its program cannot be
+    /// run. It then stays as it was (or is removed, with `auto_remove`).
+    pub async fn start(&self, container: &str) -> Result<(), EngineError> {
+        self.start_traced(container, None).await
+    }
+
+    /// As [`Engine::start`], on behalf of this W3C trace context.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub async fn start_traced(
+        &self,
+        container: &str,
+        traceparent: Option<String>,
+    ) -> Result<(), EngineError> {
+        self.inner.check_open()?;
+        let (inner, entry) = (Arc::clone(&self.inner), self.inner.resolve(container)?);
+        to_its_end(async move { inner.start(&entry, traceparent).await }).await
+    }
+
+    /// Ends a running container: its stop signal, then after `grace` (or its
+    /// own, or 10 s) SIGKILL. Of one that has exited, answers how.
+    ///
+    /// # Errors
+    /// When it was never started.
+    pub async fn stop(&self, container: &str, grace: Option<Duration>) -> Result<Exit, EngineError> {
+        let (inner, entry) = (Arc::clone(&self.inner), self.inner.resolve(container)?);
+        to_its_end(async move { inner.stop(&entry, grace).await }).await
+    }
+
+    /// Sends a signal, by number, to the container's first process.
+    ///
+    /// # Errors
+    /// When it does not run, or there is no such signal.
+    pub async fn kill(&self, container: &str, signal: i32) -> Result<(), EngineError> {
+        self.inner.kill(&self.inner.resolve(container)?, signal).await
+    }
+
+    /// Waits until it has exited; at once if it already has.
+    ///
+    /// # Errors
+    /// When there is no such container, or it is removed without having run.
+    pub async fn wait(&self, container: &str) -> Result<Exit, EngineError> {
+        self.inner.wait(&self.inner.resolve(container)?).await
+    }
+
+    /// Removes a container; with `force` a running one too. When it answers,
+    /// nothing of it is left on the host.
+    ///
+    /// # Errors
+    /// When it runs and is not to be forced, or the host refuses; try again then.
+    pub async fn remove(&self, container: &str, force: bool) -> Result<(), EngineError> {
+        let (inner, entry) = (Arc::clone(&self.inner), self.inner.resolve(container)?);
+        to_its_end(async move { inner.remove(&entry, force).await }).await
+    }
+
+    /// One container, by id, name, task or unique prefix of the id.
+    ///
+    /// # Errors
+    /// When none or several match.
+    pub fn inspect(&self, container: &str) -> Result<Container, EngineError> {
+        Ok(self.inner.resolve(container)?.container())
+    }
+
+    /// All containers, oldest first.
+    pub fn list(&self) -> Vec<Container> {
+        let mut all: Vec<Container> = self.inner.entries().values().map(|entry| entry.container()).collect();
+        all.sort_by(|one, other| (one.created_at_ms, &one.id).cmp(&(other.created_at_ms, &other.id)));
+        all
+    }
+
+    /// A container's output from now on, and its input. On a created one they
+    /// begin with its start, so that nothing is missed.
+    ///
+    /// # Errors
+    /// When it has exited.
+    pub async fn attach(&self, container: &str) -> Result<Attachment, EngineError> {
+        self.inner.attach(&self.inner.resolve(container)?).await
+    }
+
+    /// Sets the size of a container's terminal; before the start, its first size.
+    ///
+    /// # Errors
+    /// When it has none or has exited.
+    pub async fn resize(&self, container: &str, size: WindowSize) -> Result<(), EngineError> {
+        self.inner.resize(&self.inner.resolve(container)?, size).await
+    }
+
+    /// A container's log, across rotated files.
+    ///
+    /// # Errors
+    /// When there is no such container. A log that cannot be read ends the stream.
+    pub fn logs(
+        &self,
+        container: &str,
+        options: LogOptions,
+    ) -> Result<impl Stream<Item = LogEntry> + Send + 'static + use<>, EngineError> {
+        let entry = self.inner.resolve(container)?;
+        let dir = self.inner.config.container_dir(&entry.id).join("log");
+        Ok(crate::container::logs::stream(dir, entry, options))
+    }
+
+    /// What happens to containers from now on.
+    pub fn events(&self) -> broadcast::Receiver<ContainerEvent> {
+        self.inner.events.subscribe()
+    }
+
+    /// Says which ports of the host belong to services, all of them, replacing
+    /// what was said before; running plain containers' own are added to them.
+    /// Answers those that another process or a plain container has; the others
+    /// are served.
+    ///
+    /// # Errors
+    /// When the kernel refuses; everything is as it was then.
+    pub async fn publish_service_ports(
+        &self,
+        ports: Vec<PublishedPort>,
+    ) -> Result<Vec<NetworkError>, EngineError> {
+        *self.inner.services() = ports;
+        self.inner.publish().await
+    }
+
+    /// Leaves. Containers and keeper go on; with `stop_containers` every
+    /// container is stopped first, and keeper and network end too.
+    ///
+    /// # Errors
+    /// What could not be ended.
+    pub async fn shutdown(&self, stop_containers: bool) -> Result<(), EngineError> {
+        self.inner.closing.store(true, Ordering::Relaxed);
+        let ended = if stop_containers { self.inner.end_everything().await } else { Ok(()) };
+        self.inner.keeper.leave();
+        self.inner.records.close().await;
+        ended
+    }
+}
+
+/// Runs the work as a task of its own, so that a caller that goes away does not leave it half done.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+) -> Result<T, EngineError> {
+    tokio::spawn(work).await.map_err(|_| EngineError::Closed)?
+}

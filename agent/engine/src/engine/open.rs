@@ -1,0 +1,162 @@
+//! Opening and ending an engine, and following the keeper in between.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use agent_runtime::keeper::client::Event;
+use tokio::sync::{broadcast, mpsc};
+
+use super::{EVENTS, Engine, Inner};
+use crate::config::private_dir;
+use crate::container::ContainerState;
+use crate::container::record::{Entry, Record};
+use crate::container::remove::end_cgroup;
+use crate::content::LocalContent;
+use crate::image::{Images, RegistryOptions};
+use crate::keeper::Keeper;
+use crate::network::{Network, NetworkConfig};
+use crate::records::Records;
+use crate::snapshot::Snapshots;
+use crate::{EngineConfig, EngineError, Swept};
+
+/// Between two tries to have a keeper again.
+const KEEPER_RETRY: Duration = Duration::from_millis(500);
+
+impl Engine {
+    /// Opens the engine: adopts a living keeper or starts one, learns what
+    /// happened to its containers meanwhile, and sweeps what belongs to none.
+    ///
+    /// # Errors
+    /// When a directory, the records, the network or the keeper cannot be had.
+    pub async fn open(config: EngineConfig) -> Result<Engine, EngineError> {
+        let data_dir = config.data_dir.clone();
+        let config = config.absolute().map_err(|error| EngineError::file("find", data_dir, error))?;
+        for dir in [&config.data_dir, &config.run_dir, &config.containers_dir()] {
+            private_dir(dir).map_err(|error| EngineError::file("create", dir, error))?;
+        }
+        let records = Records::open(config.data_dir.join("records")).await?;
+        let table = records.table("containers");
+        let known: Vec<(String, Record)> = table.scan().await?;
+        let snapshots = Snapshots::open(config.data_dir.join("snapshots"))?;
+        let content_dir = config.data_dir.join("content");
+        let content = LocalContent::open(&content_dir)
+            .map_err(|error| EngineError::file("open", content_dir, std::io::Error::other(error)))?;
+        let registries =
+            RegistryOptions { insecure: config.insecure_registries.clone(), ..RegistryOptions::default() };
+        let images = Images::open(content, snapshots.clone(), &records, registries);
+        let network = Network::open(NetworkConfig {
+            bridge: config.bridge.clone(),
+            subnet: config.subnet.parse()?,
+            run_dir: config.run_dir.clone(),
+        });
+        let network = network.await?;
+        let entries: BTreeMap<_, _> =
+            known.into_iter().map(|(id, record)| (id, Arc::new(Entry::new(record)))).collect();
+        let inner = Arc::new(Inner {
+            keeper: Keeper::new(&config),
+            config,
+            records,
+            table,
+            images,
+            snapshots,
+            network,
+            entries: Mutex::new(entries),
+            services: Mutex::default(),
+            publishing: tokio::sync::Mutex::default(),
+            events: broadcast::Sender::new(EVENTS),
+            closing: AtomicBool::new(false),
+        });
+        let swept = inner.recover_all().await?;
+        Ok(Engine { inner, swept: Arc::new(swept) })
+    }
+}
+
+impl Inner {
+    async fn recover_all(self: &Arc<Self>) -> Result<Swept, EngineError> {
+        let mut events = self.keeper.adopt_or_start().await?;
+        let held = match events.recv().await {
+            Some(Event::Snapshot(held)) => held,
+            _ => return Err(EngineError::Keeper("it ended while the engine opened".to_owned())),
+        };
+        let mut swept = self.reconcile(held).await;
+        self.sweep(&mut swept).await?;
+        for refused in self.publish().await? {
+            tracing::warn!(error = %refused, "a port of a running container is not published");
+        }
+        tokio::spawn(follow(Arc::downgrade(self), events));
+        Ok(swept)
+    }
+
+    /// Stops every container, then ends what served them.
+    pub(super) async fn end_everything(self: &Arc<Self>) -> Result<(), EngineError> {
+        let entries: Vec<Arc<Entry>> = self.entries().values().cloned().collect();
+        let stops = entries.iter().map(|entry| async {
+            if entry.state() == ContainerState::Running
+                && let Err(error) = self.stop(entry, None).await
+            {
+                tracing::warn!(container = entry.id, %error, "a container is not stopped; it ends with the keeper");
+            }
+            // What is done after its end is done when the lock is free.
+            drop(entry.work.lock().await);
+        });
+        futures::future::join_all(stops).await;
+        self.keeper.end().await?;
+        self.network.remove_all().await?;
+        let (own, all) = (self.config.cgroup(""), "/roadstead".to_owned());
+        let removed = crate::container::create::blocking(move || {
+            end_cgroup(own.trim_end_matches('/'))?;
+            // Another engine's containers may live beside ours.
+            let _ = agent_runtime::cgroup::Cgroup::open(&all).and_then(|cgroup| cgroup.remove());
+            Ok(())
+        });
+        removed.await
+    }
+}
+
+/// Follows the keeper for as long as the engine exists. A keeper that is lost
+/// is replaced, and its containers, which nobody watches any more, are ended.
+async fn follow(engine: Weak<Inner>, mut events: mpsc::Receiver<Event>) {
+    loop {
+        while let Some(event) = events.recv().await {
+            let Some(inner) = engine.upgrade() else {
+                return;
+            };
+            inner.handle(event).await;
+        }
+        let Some(inner) = engine.upgrade() else {
+            return;
+        };
+        if inner.closing.load(Ordering::Relaxed) {
+            return;
+        }
+        tracing::error!(pid = inner.keeper.pid(), "the keeper is lost; another one is started");
+        match inner.keeper.adopt_or_start().await {
+            Ok(again) => events = again,
+            Err(error) => {
+                tracing::error!(%error, "no keeper");
+                drop(inner);
+                tokio::time::sleep(KEEPER_RETRY).await;
+            }
+        }
+    }
+}
+
+impl Inner {
+    async fn handle(self: &Arc<Self>, event: Event) {
+        match event {
+            Event::Snapshot(held) => {
+                self.reconcile(held).await;
+            }
+            Event::Exited { id, exit } => {
+                let entry = self.entries().get(&id).cloned();
+                if let Some(entry) = entry {
+                    let inner = Arc::clone(self);
+                    // It waits for the container's lock; other containers' ends do not wait for it.
+                    tokio::spawn(async move { inner.ended(&entry, exit).await });
+                }
+            }
+        }
+    }
+}
