@@ -1,0 +1,61 @@
+//! Input and output of containers through the engine.
+
+use agent_engine::{LogOptions, WindowSize};
+use futures::StreamExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::host::{on_a_host, script, until};
+
+#[test]
+fn what_is_attached_before_the_start_misses_nothing() {
+    on_a_host(async |host| {
+        let engine = host.open().await;
+        let mut config = script("echo first; cat; echo last >&2");
+        config.open_stdin = true;
+        config.auto_remove = true;
+        let id = engine.create(config).await.unwrap();
+        let mut attachment = engine.attach(&id).await.unwrap();
+        assert!(!attachment.raw);
+        engine.start(&id).await.unwrap();
+        let wait = tokio::spawn({
+            let (engine, id) = (engine.clone(), id.clone());
+            async move { engine.wait(&id).await }
+        });
+        attachment.write_all(b"input\n").await.unwrap();
+        attachment.shutdown().await.unwrap();
+        let mut bytes = Vec::new();
+        attachment.read_to_end(&mut bytes).await.unwrap();
+        assert_eq!(
+            bytes,
+            b"\x01\0\0\0\0\0\0\x06first\n\x01\0\0\0\0\0\0\x06input\n\x02\0\0\0\0\0\0\x05last\n"
+        );
+        assert_eq!(wait.await.unwrap().unwrap().code, 0);
+        until("it is removed", || engine.list().is_empty()).await;
+        engine.shutdown(true).await.unwrap();
+    });
+}
+
+#[test]
+fn a_terminal_is_raw_and_has_the_size_it_is_given() {
+    on_a_host(async |host| {
+        let engine = host.open().await;
+        let mut config = script("stty size; read x; stty size; echo $TERM");
+        config.terminal = true;
+        config.open_stdin = true;
+        config.window = Some(WindowSize { rows: 5, columns: 6 });
+        let id = engine.create(config).await.unwrap();
+        engine.resize(&id, WindowSize { rows: 7, columns: 8 }).await.unwrap();
+        let mut attachment = engine.attach(&id).await.unwrap();
+        assert!(attachment.raw);
+        engine.start(&id).await.unwrap();
+        let mut lines =
+            Box::pin(engine.logs(&id, LogOptions { follow: true, ..LogOptions::default() }).unwrap());
+        lines.next().await.unwrap();
+        engine.resize(&id, WindowSize { rows: 9, columns: 10 }).await.unwrap();
+        attachment.write_all(b"\n").await.unwrap();
+        let mut text = String::new();
+        attachment.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "7 8\r\n\r\n9 10\r\nxterm\r\n");
+        engine.shutdown(true).await.unwrap();
+    });
+}
