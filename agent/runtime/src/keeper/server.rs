@@ -153,8 +153,17 @@ impl Server {
             let Some(client) = self.clients.get_mut(&token) else {
                 return;
             };
-            let read = client.read();
-            self.client_said(token, read);
+            let mut read = client.read();
+            loop {
+                let is_message = matches!(read, Read::Message(..));
+                self.client_said(token, read);
+                // A client that does not wait for its answers finds them in order all the same.
+                let next = self.clients.get_mut(&token).filter(|client| is_message && !client.waiting);
+                let Some(client) = next else {
+                    break;
+                };
+                read = client.next_message();
+            }
         }
         self.settle_client(token);
     }
