@@ -37,7 +37,11 @@ pub fn engine(error: &EngineError) -> Status {
         EngineError::Closed => Code::Unavailable,
         _ => Code::Internal,
     };
-    Status::new(code, describe(error))
+    let mut status = Status::new(code, describe(error));
+    if let EngineError::Start { exit_code, .. } = error {
+        status.metadata_mut().insert("exit-code", (*exit_code).into());
+    }
+    status
 }
 
 /// The status of an image that could not be had.

@@ -109,6 +109,12 @@ impl From<Status> for CommandError {
             Code::PermissionDenied | Code::Unauthenticated => Kind::Denied,
             _ => Kind::Internal,
         };
+        let kind = match status.metadata().get("exit-code").map(|code| code.as_bytes()) {
+            Some(b"127") => Kind::NoProgram,
+            Some(b"126") => Kind::NotExecutable,
+            Some(_) => Kind::Run,
+            None => kind,
+        };
         let error = Self::new(kind, status.message().to_owned());
         match status.code() {
             Code::Aborted => {

@@ -56,8 +56,8 @@ fn containers_outlive_a_killed_agent_and_are_adopted() {
     }
     std::thread::sleep(Duration::from_secs(2));
     cluster.agent = restart_agent(&host, &line);
-
-    wait::until("the agent is back with all tasks", SOON, || {
+    cluster.wait_for_agent();
+    wait::until("the node is ready", SOON, || {
         let nodes = cluster.json(&["node", "ls"]);
         if nodes[0]["status"] == "ready" { Ok(()) } else { Err(nodes.to_string()) }
     });
@@ -127,6 +127,13 @@ impl<'h> Cluster<'h> {
         });
         answers_from_nothing(&cluster);
         cluster
+    }
+
+    fn wait_for_agent(&self) {
+        wait::until("the agent answers", SOON, || {
+            let output = itest::programs::output(&mut dev::ctl(self.host, &self.root, &["container", "ls"]));
+            if output.status.success() { Ok(()) } else { Err(itest::programs::said(&output)) }
+        });
     }
 
     fn kill_agent(&mut self) {

@@ -18,7 +18,9 @@ fn ctrl_c_stops_everything_and_keeps_the_data() {
     assert!(dev.wait_for_note("Ctrl-C").is_ok());
     answers_from(&dev, "localhost:8080", 3);
     dev.stop();
-    let now = inventory::of(&host, dir.path());
+    let mut now = inventory::of(&host, dir.path());
+    // The records and files of containers are data, and the data stays.
+    now.retain(|line| !line.starts_with("state ") && !line.starts_with("snapshot "));
     assert_eq!(inventory::added(&before, &now), "", "something is left on the host");
     let data = dir.path().join("data").display().to_string();
     let alive: Vec<_> =

@@ -54,6 +54,9 @@ pub enum EngineError {
         id: String,
         /// The step and the kernel's word.
         reason: String,
+        /// What shells and Docker exit with for it: 127 when the program is not
+        /// there, 126 when it cannot be executed, else 125.
+        exit_code: i32,
     },
     /// The keeper answered with an error, or not at all.
     #[error("keeper: {0}")]

@@ -123,7 +123,8 @@ impl Inner {
             Ok(spawned) => spawned,
             Err(Failed::Engine(error)) => return Err(error),
             Err(Failed::Keeper(error)) => {
-                return Err(EngineError::Start { id: short_id, reason: error.to_string() });
+                let exit_code = exit_code(&error);
+                return Err(EngineError::Start { id: short_id, reason: error.to_string(), exit_code });
             }
         };
         step("keeper", since);
@@ -283,5 +284,14 @@ fn forget(client: &mut Client, id: &str) -> Result<(), ClientError> {
     match client.delete(id) {
         Err(ClientError::Refused { kind: ErrorKind::NotFound, .. }) => Ok(()),
         other => other,
+    }
+}
+
+/// What shells and Docker exit with for a container that could not be started.
+fn exit_code(error: &ClientError) -> i32 {
+    match error {
+        ClientError::Refused { kind: ErrorKind::NoProgram, .. } => 127,
+        ClientError::Refused { kind: ErrorKind::NotExecutable, .. } => 126,
+        _ => 125,
     }
 }

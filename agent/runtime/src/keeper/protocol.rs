@@ -140,6 +140,10 @@ pub enum ErrorKind {
     Invalid,
     /// The container could not be made or its program not be run.
     Failed,
+    /// The program is not in the container.
+    NoProgram,
+    /// The program is there and cannot be executed.
+    NotExecutable,
     /// The other side speaks another version.
     Version,
     /// The message could not be understood; the connection ends.

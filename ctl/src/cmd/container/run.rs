@@ -159,12 +159,10 @@ async fn start(agent: &mut Node, id: &str, remove: bool) -> Result<(), CommandEr
     Err(as_run(status.into()))
 }
 
-/// Docker's exit codes for a run that failed before the program did anything.
+/// Docker's exit code for a run that failed before the program did anything.
 fn as_run(error: CommandError) -> CommandError {
     let kind = match error.kind {
-        Kind::Environment | Kind::Unavailable => error.kind,
-        _ if error.message.contains("executable not found") => Kind::NoProgram,
-        _ if error.message.contains("permission denied") => Kind::NotExecutable,
+        Kind::Environment | Kind::Unavailable | Kind::NoProgram | Kind::NotExecutable => error.kind,
         _ => Kind::Run,
     };
     error.of_kind(kind)
@@ -175,10 +173,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_program_has_dockers_exit_code() {
-        let error = as_run(CommandError::internal("cannot start x: executable not found in PATH: foo"));
-        assert_eq!(error.kind.exit_code(), 127);
-        assert_eq!(as_run(CommandError::internal("exec /x: permission denied")).kind.exit_code(), 126);
+    fn a_program_that_cannot_run_has_dockers_exit_code() {
+        for (code, expected) in [(127, 127), (126, 126), (125, 125)] {
+            let mut status = tonic::Status::failed_precondition("cannot start");
+            status.metadata_mut().insert("exit-code", code.into());
+            assert_eq!(as_run(status.into()).kind.exit_code(), expected);
+        }
         assert_eq!(as_run(CommandError::internal("anything")).kind.exit_code(), 125);
     }
 }

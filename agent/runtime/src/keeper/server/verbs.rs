@@ -19,7 +19,7 @@ use crate::keeper::held::{Alive, Held, Phase};
 use crate::keeper::log::Log;
 use crate::keeper::protocol::{ContainerState, ErrorKind, Reply};
 use crate::keeper::stream::{Ends, MAX_PEERS, Streams};
-use crate::process::{self, Spawned};
+use crate::process::{self, Spawned, StartError};
 
 impl Server {
     pub(super) fn create(
@@ -109,7 +109,12 @@ impl Server {
                     alive.start_failed = true;
                 }
                 self.journal.line(&format!("start {id} failed: {error}"), trace);
-                Err(Refused::new(ErrorKind::Failed, error.to_string()))
+                let kind = match error {
+                    StartError::NotFound { .. } => ErrorKind::NoProgram,
+                    StartError::NotExecutable { .. } => ErrorKind::NotExecutable,
+                    StartError::Lost { .. } => ErrorKind::Failed,
+                };
+                Err(Refused::new(kind, error.to_string()))
             }
         }
     }
