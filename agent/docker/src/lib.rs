@@ -1,1 +1,20 @@
-//! (skeleton)
+//! The Docker Engine API over this host's engine, for Docker's own clients.
+//!
+//! What runs here: an HTTP server on a unix socket, opened by the agent. Each
+//! file is one resource of the API: paths in, engine calls, Docker's JSON out.
+//!
+//! Answered today: `_ping`, `version`, `info`, the list and inspection of
+//! containers, the list of images. Everything else gets Docker's own
+//! `page not found`, so that a client says which call it misses. Deliberately
+//! absent: anything of the cluster, and state of its own.
+#![forbid(unsafe_code)]
+
+mod container;
+mod error;
+mod image;
+mod server;
+mod system;
+mod version;
+
+pub use server::serve;
+pub use version::{MAXIMUM, MINIMUM};
