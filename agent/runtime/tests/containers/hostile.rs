@@ -128,7 +128,7 @@ fn a_bind_target_behind_a_link_is_made_inside() {
     }
     match lab.create(&spec) {
         Ok(spawned) => {
-            assert_eq!(crate::lab::Running::start(spawned).expect("it starts").wait().out, "mounted")
+            assert_eq!(crate::lab::Running::start(spawned).expect("it starts").wait().out, "mounted");
         }
         // The link dangles inside the container: refusing it is as good.
         Err(error) => assert!(error.to_string().contains("/volume/new"), "{error}"),
