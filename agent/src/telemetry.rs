@@ -116,6 +116,7 @@ pub fn task_span(action: &Action, task: &TaskAssignment) -> Span {
         Action::Prepare => tracing::info_span!("prepare task", task = id, service, slot),
         Action::Start => tracing::info_span!("start task", task = id, service, slot),
         Action::Stop => tracing::info_span!("stop task", task = id, service, slot),
+        Action::WaitUntil(_) => Span::none(),
         _ => tracing::info_span!("remove task", task = id, service, slot),
     };
     if matches!(action, Action::Prepare | Action::Start) {

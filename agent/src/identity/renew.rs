@@ -98,7 +98,56 @@ fn unix_seconds() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use proto::v1::identity_server::{Identity as IdentityService, IdentityServer};
+    use proto::v1::{IssueRequest, IssueResponse, RenewResponse};
+    use tonic::transport::Server;
+    use tonic::{Request, Response, Status};
+
     use super::*;
+    use crate::identity::testing::{Authority, listen};
+
+    /// Renews with the certificates of `issuing`, for callers that have one.
+    struct Controller {
+        issuing: Arc<Authority>,
+    }
+
+    #[tonic::async_trait]
+    impl IdentityService for Controller {
+        async fn issue(&self, _: Request<IssueRequest>) -> Result<Response<IssueResponse>, Status> {
+            Err(Status::unimplemented("not here"))
+        }
+
+        async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+            if request.peer_certs().is_none_or(|chain| chain.is_empty()) {
+                return Err(Status::unauthenticated("no certificate"));
+            }
+            let chain_der = self.issuing.answer(&request.into_inner().csr_der, "node", "n1");
+            Ok(Response::new(RenewResponse { chain_der }))
+        }
+    }
+
+    async fn serve(shown: &Arc<Authority>, issuing: &Arc<Authority>) -> String {
+        let (address, incoming) = listen(shown.controller()).await;
+        let service = IdentityServer::new(Controller { issuing: Arc::clone(issuing) });
+        tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
+        address
+    }
+
+    #[tokio::test]
+    async fn a_renewal_has_a_new_key_and_is_otherwise_the_same_node() {
+        let cluster = Arc::new(Authority::new());
+        let old = cluster.node("n1", &serve(&cluster, &cluster).await);
+        let new = renew(&old).await.unwrap();
+        assert_eq!((&new.node_id, &new.controller, new.root()), (&old.node_id, &old.controller, old.root()));
+        assert_ne!(new, old);
+    }
+
+    #[tokio::test]
+    async fn a_renewal_from_another_root_is_not_taken() {
+        let cluster = Arc::new(Authority::new());
+        let old = cluster.node("n1", &serve(&cluster, &Arc::new(Authority::new())).await);
+        assert!(matches!(renew(&old).await, Err(RenewError::Answer(IdentityError::OtherRoot))));
+    }
 
     #[test]
     fn a_certificate_is_renewed_at_half_of_its_life_and_not_before() {

@@ -62,7 +62,8 @@ pub fn start<W: World>(world: Arc<W>, reports: Reports, stop: CancellationToken)
         info!(tasks = entries.len(), "adopted the containers of tasks");
     }
     let preparations = Arc::new(Semaphore::new(PREPARATIONS));
-    let supervisor = Supervisor { world, reports, entries, work: JoinSet::new(), preparations };
+    let supervisor =
+        Supervisor { world, reports, entries, work: JoinSet::new(), begun: BTreeMap::new(), preparations };
     tokio::spawn(supervisor.run(inbox, stop));
     Handle { messages }
 }
@@ -110,18 +111,13 @@ impl Entry {
     }
 }
 
-/// A finished piece of work.
-struct Done {
-    id: String,
-    action: Action,
-    result: Result<(), String>,
-}
-
 struct Supervisor<W> {
     world: Arc<W>,
     reports: Reports,
     entries: BTreeMap<String, Entry>,
-    work: JoinSet<Option<Done>>,
+    work: JoinSet<Result<(), String>>,
+    /// What each piece of work under way is.
+    begun: BTreeMap<tokio::task::Id, (String, Action)>,
     preparations: Arc<Semaphore>,
 }
 
@@ -135,11 +131,15 @@ impl<W: World> Supervisor<W> {
                     Some(Message::Touched(id)) => self.drive(&id),
                     None => return,
                 },
-                Some(done) = self.work.join_next() => match done {
-                    Ok(Some(done)) => self.done(done),
-                    Ok(None) => {}
-                    Err(error) => warn!(%error, "work on a task ended abnormally"),
-                },
+                Some(done) = self.work.join_next_with_id() => {
+                    let (work, result) = match done {
+                        Ok((work, result)) => (work, result),
+                        Err(error) => (error.id(), Err(format!("it ended abnormally: {error}"))),
+                    };
+                    if let Some((id, action)) = self.begun.remove(&work) {
+                        self.done(&id, &action, result);
+                    }
+                }
             }
         }
     }
@@ -214,61 +214,36 @@ impl<W: World> Supervisor<W> {
                     self.reports.put(id, status.clone());
                     entry.status = Some(status);
                 }
-                Action::WaitUntil(at_ms) => {
-                    // The wait is a piece of work, so that nothing else is begun meanwhile.
-                    let pause = Duration::from_millis(at_ms.saturating_sub(now_ms()));
-                    let id = id.to_owned();
-                    entry.busy = Some(CancellationToken::new());
-                    self.work.spawn(async move {
-                        tokio::time::sleep(pause).await;
-                        Some(Done { id, action: Action::Wait, result: Ok(()) })
-                    });
-                    return;
-                }
                 action => return self.begin(task, action),
             }
         }
     }
 
+    /// Begins a piece of work, or a wait, which is one too: nothing else is
+    /// begun for the task meanwhile.
     fn begin(&mut self, task: Arc<TaskAssignment>, action: Action) {
         let id = task.task_id.clone();
         let cancel = CancellationToken::new();
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.busy = Some(cancel.clone());
         }
-        let (world, preparations) = (Arc::clone(&self.world), Arc::clone(&self.preparations));
         let span = telemetry::task_span(&action, &task);
-        let work = async move {
-            let result = match action {
-                Action::Prepare => {
-                    let place = tokio::select! {
-                        place = preparations.acquire() => place,
-                        () = cancel.cancelled() => return Some(Done { id, action, result: Err("not wanted any more".to_owned()) }),
-                    };
-                    let result = world.prepare(task, cancel).await;
-                    drop(place);
-                    result
-                }
-                Action::Start => world.start(task).await,
-                Action::Stop => world.stop(&id).await,
-                Action::Remove => world.remove(&id).await,
-                _ => return None,
-            };
-            Some(Done { id, action, result })
-        };
-        self.work.spawn(work.instrument(span));
+        let (world, places) = (Arc::clone(&self.world), Arc::clone(&self.preparations));
+        let work = perform(world, places, task, action.clone(), cancel).instrument(span);
+        let begun = self.work.spawn(work);
+        self.begun.insert(begun.id(), (id, action));
     }
 
-    fn done(&mut self, done: Done) {
-        let Some(entry) = self.entries.get_mut(&done.id) else { return };
+    fn done(&mut self, id: &str, action: &Action, result: Result<(), String>) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
         entry.busy = None;
-        match (done.action, done.result) {
-            (Action::Wait, _) => entry.retry_at_ms = None,
+        match (action, result) {
+            (Action::WaitUntil(_), _) => entry.retry_at_ms = None,
             (Action::Prepare | Action::Start, Err(reason)) => entry.fault = Some(reason),
             (action, Err(reason)) => {
                 entry.failures += 1;
                 let pause = retry_pause(entry.failures);
-                warn!(task = done.id, ?action, reason, "trying again in {} ms", pause.as_millis());
+                warn!(task = id, ?action, reason, "trying again in {} ms", pause.as_millis());
                 entry.retry_at_ms = Some(now_ms() + u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
             }
             (_, Ok(())) => {
@@ -276,7 +251,35 @@ impl<W: World> Supervisor<W> {
                 entry.retry_at_ms = None;
             }
         }
-        self.drive(&done.id);
+        self.drive(id);
+    }
+}
+
+async fn perform<W: World>(
+    world: Arc<W>,
+    places: Arc<Semaphore>,
+    task: Arc<TaskAssignment>,
+    action: Action,
+    cancel: CancellationToken,
+) -> Result<(), String> {
+    match action {
+        Action::Prepare => {
+            let place = tokio::select! {
+                place = places.acquire_owned() => place,
+                () = cancel.cancelled() => return Err("not wanted any more".to_owned()),
+            };
+            let result = world.prepare(task, cancel).await;
+            drop(place);
+            result
+        }
+        Action::Start => world.start(task).await,
+        Action::Stop => world.stop(&task.task_id).await,
+        Action::Remove => world.remove(&task.task_id).await,
+        Action::WaitUntil(at_ms) => {
+            tokio::time::sleep(Duration::from_millis(at_ms.saturating_sub(now_ms()))).await;
+            Ok(())
+        }
+        Action::Advance(_) | Action::Forget | Action::Wait => Ok(()),
     }
 }
 

@@ -50,6 +50,7 @@ impl World for Memory {
             self.note("cancel", &task.task_id);
             return Err("not wanted any more".into());
         }
+        assert!(task.service_name != "broken", "a defect in the engine");
         if task.container.as_ref().is_some_and(|spec| spec.image == "bad") {
             return Err("image bad not found".into());
         }
@@ -156,6 +157,15 @@ async fn a_rejection_says_why() {
     bad.container = Some(proto::v1::ContainerSpec { image: "bad".into(), ..Default::default() });
     bench.whole(vec![bad]).await;
     assert_eq!(bench.reported("a", TaskState::Rejected).await.error, "image bad not found");
+}
+
+#[tokio::test]
+async fn a_defect_in_one_preparation_rejects_that_task_alone() {
+    let mut bench = Bench::new(Memory::default());
+    let broken = TaskAssignment { service_name: "broken".into(), ..wanted("a") };
+    bench.whole(vec![broken, wanted("b")]).await;
+    assert!(bench.reported("a", TaskState::Rejected).await.error.contains("abnormally"));
+    bench.reported("b", TaskState::Running).await;
 }
 
 #[tokio::test]
