@@ -10,7 +10,7 @@ mod reset;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use proto::v1::{CreateJoinTokenRequest, GetClusterRequest, ListNodesRequest, node};
+use proto::v1::{CreateJoinTokenRequest, GetClusterRequest, GetNodeRequest, ListNodesRequest, node};
 
 use crate::client::{self, Control};
 use crate::context::{self, Config, Context};
@@ -151,7 +151,7 @@ async fn bring_up(
         }
     };
     let mut agent = Program::spawn(layout, "agent", &agent_arguments(args, layout, token))?;
-    if let Err(error) = wait_for_node(&mut control, &mut agent, deadline).await {
+    if let Err(error) = wait_for_node(&context, &mut control, &mut agent, deadline).await {
         agent.stop().await;
         return Err(error);
     }
@@ -218,6 +218,7 @@ async fn wait_for_controller(
 }
 
 async fn wait_for_node(
+    context: &Context,
     control: &mut Control,
     agent: &mut Program,
     deadline: Instant,
@@ -227,7 +228,9 @@ async fn wait_for_node(
             return Err(error);
         }
         let nodes = control.list_nodes(ListNodesRequest {}).await?.into_inner().nodes;
-        if nodes.iter().any(|node| node.status == node::Status::Ready as i32) {
+        let is_ready = nodes.iter().any(|node| node.status == node::Status::Ready as i32);
+        // The controller may remember the node of an earlier run, so the agent is asked too.
+        if is_ready && in_session(context).await {
             return Ok(());
         }
         if Instant::now() > deadline {
@@ -235,6 +238,12 @@ async fn wait_for_node(
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// Whether the agent says that it is in session with the controller.
+async fn in_session(context: &Context) -> bool {
+    let Ok(mut agent) = client::agent(context).await else { return false };
+    agent.get_node(GetNodeRequest {}).await.is_ok_and(|answer| answer.into_inner().session)
 }
 
 /// Makes the new cluster the current context of this user.

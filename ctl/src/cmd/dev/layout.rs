@@ -80,8 +80,8 @@ impl Layout {
     pub(super) fn agent_socket(&self) -> PathBuf {
         self.run().join("agent.sock")
     }
-    /// Whether the agent already has an identity in this cluster.
+    /// Whether the agent already has an identity in this cluster: it writes this file last.
     pub(super) fn joined(&self) -> bool {
-        self.agent().join("identity/cert.pem").exists()
+        self.agent().join("identity/node.pem").exists()
     }
 }
