@@ -38,6 +38,9 @@ pub struct Plan {
     pub after: Vec<HostStep>,
     /// In the child, up to the gate.
     pub init: Vec<InitStep>,
+    /// In the keeper, with the child at the gate: limits that its own steps must not meet, such as that of open
+    /// files while it still has copies of the keeper's.
+    pub at_gate: Vec<HostStep>,
     /// What is executed once the gate opens.
     pub program: Program,
     /// How many slots the host steps fill.
@@ -141,6 +144,7 @@ pub fn plan(spec: &ContainerSpec, host: HostFacts) -> Result<Plan, PlanError> {
         before,
         after,
         init: with_seccomp(init, spec, process.no_new_privileges().unwrap_or(false)),
+        at_gate: identity.at_gate,
         program,
         slots: slots.0,
     })
@@ -243,6 +247,9 @@ impl fmt::Display for Plan {
         }
         for step in &self.init {
             writeln!(f, "init: {step}")?;
+        }
+        for step in &self.at_gate {
+            writeln!(f, "host: {step}")?;
         }
         writeln!(f, "exec: {:?}", self.program.args)
     }

@@ -11,6 +11,7 @@ pub(crate) struct Identity {
     pub capabilities: CapSet,
     pub owner: Owner,
     pub host: Vec<HostStep>,
+    pub at_gate: Vec<HostStep>,
     pub init: Vec<InitStep>,
 }
 
@@ -51,7 +52,8 @@ pub(crate) fn plan(process: &Process, namespaces: &Namespaces) -> Result<Identit
     if process.no_new_privileges().unwrap_or(false) {
         init.push(InitStep::NoNewPrivileges);
     }
-    Ok(Identity { capabilities: bounding, owner, host: host_steps(process)?, init })
+    let (host, at_gate) = (oom_score(process)?, limits(process)?);
+    Ok(Identity { capabilities: bounding, owner, host, at_gate, init })
 }
 
 /// Bounding, permitted and effective sets, each within the one before. What is not listed is not had.
@@ -91,7 +93,7 @@ fn check_ids(owner: Owner, groups: &[u32], namespaces: &Namespaces) -> Result<()
     }
 }
 
-fn host_steps(process: &Process) -> Result<Vec<HostStep>, PlanError> {
+fn limits(process: &Process) -> Result<Vec<HostStep>, PlanError> {
     let mut steps = Vec::new();
     for limit in process.rlimits().as_deref().unwrap_or_default() {
         let (soft, hard) = (limit.soft(), limit.hard());
@@ -104,16 +106,16 @@ fn host_steps(process: &Process) -> Result<Vec<HostStep>, PlanError> {
         }
         steps.push(HostStep::SetLimitOfProcess { resource, soft, hard });
     }
-    if let Some(score) = process.oom_score_adj() {
-        if !(-1000..=1000).contains(&score) {
-            return Err(PlanError::new(
-                "process.oomScoreAdj",
-                format!("{score} is not between -1000 and 1000"),
-            ));
-        }
-        steps.push(HostStep::SetOomScore(score));
-    }
     Ok(steps)
+}
+
+fn oom_score(process: &Process) -> Result<Vec<HostStep>, PlanError> {
+    match process.oom_score_adj() {
+        Some(score) if !(-1000..=1000).contains(&score) => {
+            Err(PlanError::new("process.oomScoreAdj", format!("{score} is not between -1000 and 1000")))
+        }
+        score => Ok(score.map(HostStep::SetOomScore).into_iter().collect()),
+    }
 }
 
 fn resource(kind: PosixRlimitType) -> Resource {

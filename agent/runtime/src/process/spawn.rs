@@ -68,6 +68,7 @@ pub(super) fn create(
     child.map_err(|error| failed("find-child", format!("/proc/{pid}"), error))?;
     host.run(&plan.after, &mut timings)?;
     let ends = meet(&keeper_end, &host, &spec.id, &mut timings)?;
+    host.run(&plan.at_gate, &mut timings)?;
 
     undo.disarm();
     let program = plan.program.args.first().cloned().unwrap_or_default();

@@ -1,6 +1,9 @@
 //! Limits that hold.
 
-use oci_spec::runtime::{LinuxCpuBuilder, LinuxMemoryBuilder, LinuxPidsBuilder, LinuxResources};
+use oci_spec::runtime::{
+    LinuxCpuBuilder, LinuxMemoryBuilder, LinuxPidsBuilder, LinuxResources, PosixRlimitBuilder,
+    PosixRlimitType,
+};
 
 use crate::lab::{Lab, Ran};
 
@@ -79,4 +82,17 @@ fn killing_the_cgroup_ends_every_process() {
     let ran = running.wait();
     assert_eq!(ran.code, 137);
     assert!(!lab.cgroup().exists());
+}
+
+#[test]
+fn a_limit_of_open_files_is_the_programs_and_not_its_makings() {
+    let lab = Lab::new();
+    let mut spec = lab.spec(&["sh", "-c", "ulimit -n"]);
+    let few =
+        PosixRlimitBuilder::default().typ(PosixRlimitType::RlimitNofile).soft(6_u64).hard(9_u64).build();
+    if let Some(process) = spec.oci.process_mut() {
+        process.set_rlimits(Some(vec![few.expect("a limit")]));
+    }
+    let ran = lab.start(&spec).wait();
+    assert_eq!((ran.code, ran.out.as_str()), (0, "6\n"), "{ran:?}");
 }
