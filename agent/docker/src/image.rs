@@ -9,7 +9,7 @@ use crate::error::ApiError;
 
 /// `GET /images/json`.
 pub(crate) async fn list(State(engine): State<Engine>) -> Result<Json<Value>, ApiError> {
-    let images = engine.images().list().await.map_err(|error| ApiError::Engine(error.into()))?;
+    let images = engine.images().list().await?;
     let rows = images.into_iter().map(|image| {
         json!({
             "Id": image.config_digest.to_string(),

@@ -17,4 +17,4 @@ mod system;
 mod version;
 
 pub use server::serve;
-pub use version::{MAXIMUM, MINIMUM};
+pub use version::{MAXIMUM, MINIMUM, Version};

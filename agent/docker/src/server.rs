@@ -1,16 +1,20 @@
-//! The server: one router, reached with or without a version in the path.
+//! The server: one router, reached with or without a version in the path, and
+//! what every answer has in common.
 
+use std::convert::Infallible;
 use std::future::Future;
+use std::time::Duration;
 
 use agent_engine::Engine;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::Uri;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
@@ -20,7 +24,9 @@ use crate::error::ApiError;
 use crate::{container, image, system, version};
 
 /// Most connections at a time; further ones wait in the listener's queue.
-const CONNECTIONS: usize = 256;
+const CONNECTIONS: usize = 1024;
+/// The time for the head of a request, and for a connection without one.
+const HEAD: Duration = Duration::from_secs(300);
 
 /// Serves `listener` until `shutdown` is ready; open connections then end.
 pub async fn serve(listener: UnixListener, engine: Engine, shutdown: impl Future<Output = ()>) {
@@ -36,7 +42,7 @@ pub async fn serve(listener: UnixListener, engine: Engine, shutdown: impl Future
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the docker socket cannot accept a connection");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
             Some(_) = connections.join_next() => {}
@@ -52,39 +58,73 @@ fn router(engine: Engine) -> Router {
         .route("/containers/json", get(container::list))
         .route("/containers/{name}/json", get(container::inspect))
         .route("/images/json", get(image::list))
-        .fallback(|| async { ApiError::NoSuchPage })
+        .fallback(unknown)
+        .method_not_allowed_fallback(unknown)
         .with_state(engine)
 }
 
+/// Docker knows no "method not allowed", and lets anyone ask for options.
+async fn unknown(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        StatusCode::OK.into_response()
+    } else {
+        ApiError::NoSuchPage.into_response()
+    }
+}
+
 async fn connection(stream: UnixStream, router: Router) {
-    let service = tower::service_fn(move |request: Request<hyper::body::Incoming>| {
+    let service = tower::service_fn(move |request: Request<Incoming>| {
         let router = router.clone();
-        async move { Ok::<_, std::convert::Infallible>(answer(router, request.map(Body::new)).await) }
+        async move { Ok::<_, Infallible>(answer(router, request.map(Body::new)).await) }
     });
-    let served = Builder::new(TokioExecutor::new())
-        .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+        .with_upgrades()
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "a docker client's connection broke");
     }
 }
 
-async fn answer(router: Router, mut request: Request) -> Response {
-    let rewritten = version::split(request.uri().path()).map(|(_, rest)| rest.to_owned());
-    let path = match rewritten {
-        Ok(path) => path,
-        Err(said) => return ApiError::BadRequest(said).into_response(),
+/// Answers one request, with what every answer carries.
+async fn answer(router: Router, request: Request) -> Response {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let mut response = match unversioned(request) {
+        Ok(request) => {
+            let Ok(response) = router.oneshot(request).await;
+            response
+        }
+        Err(refusal) => refusal.into_response(),
     };
+    tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), "a docker client asked");
+    response.headers_mut().extend(common());
+    response
+}
+
+/// The request with a version that is spoken taken off its path.
+fn unversioned(mut request: Request) -> Result<Request, ApiError> {
+    let path = version::split(request.uri().path())?;
+    // Clients put names such as "/web" into paths as they are.
+    let path = path.replace("//", "/");
     let target = match request.uri().query() {
         Some(query) => format!("{path}?{query}"),
         None => path,
     };
-    match target.parse::<Uri>() {
-        Ok(uri) => *request.uri_mut() = uri,
-        Err(error) => return ApiError::BadRequest(format!("path {target:?}: {error}")).into_response(),
+    *request.uri_mut() =
+        target.parse::<Uri>().map_err(|error| ApiError::BadRequest(format!("path {target:?}: {error}")))?;
+    Ok(request)
+}
+
+fn common() -> HeaderMap {
+    let server = concat!("Docker/", env!("CARGO_PKG_VERSION"), " (linux)");
+    let mut headers = HeaderMap::new();
+    for (name, value) in [("ostype", "linux"), ("docker-experimental", "false"), ("server", server)] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    match router.oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
+    if let Ok(version) = HeaderValue::from_str(&version::MAXIMUM.to_string()) {
+        headers.insert("api-version", version);
     }
+    headers
 }

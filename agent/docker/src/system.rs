@@ -14,13 +14,10 @@ const RELEASE: &str = env!("CARGO_PKG_VERSION");
 /// `HEAD` and `GET /_ping`: the headers are what clients negotiate by.
 pub(crate) async fn ping() -> impl IntoResponse {
     let headers = [
-        ("Api-Version", MAXIMUM.to_string()),
-        ("Ostype", "linux".to_owned()),
-        ("Docker-Experimental", "false".to_owned()),
-        ("Builder-Version", "1".to_owned()),
-        ("Swarm", "inactive".to_owned()),
-        ("Cache-Control", "no-cache, no-store, must-revalidate".to_owned()),
-        ("Pragma", "no-cache".to_owned()),
+        ("builder-version", "1"),
+        ("swarm", "inactive"),
+        ("cache-control", "no-cache, no-store, must-revalidate"),
+        ("pragma", "no-cache"),
     ];
     (headers, "OK")
 }
@@ -52,7 +49,7 @@ pub(crate) async fn version() -> Json<Value> {
 
 /// `GET /info`.
 pub(crate) async fn info(State(engine): State<Engine>) -> Result<Json<Value>, ApiError> {
-    let images = engine.images().list().await.map_err(|error| ApiError::Engine(error.into()))?;
+    let images = engine.images().list().await?;
     let containers = engine.list();
     let running = containers.iter().filter(|container| container.state == ContainerState::Running).count();
     Ok(Json(json!({
