@@ -53,6 +53,9 @@ pub struct Config {
     /// A registry to speak to without TLS, beside those on loopback; may be repeated
     #[arg(long = "insecure-registry", value_name = "HOST:PORT")]
     pub insecure_registries: Vec<String>,
+    /// Where Docker's clients are answered [default: docker.sock in the run directory]
+    #[arg(long, value_name = "PATH")]
+    pub docker_socket: Option<PathBuf>,
     /// End when standard input ends
     #[arg(long)]
     pub exit_with_stdin: bool,
@@ -62,6 +65,16 @@ pub struct Config {
 }
 
 impl Config {
+    /// Where the Node API is answered on this host.
+    pub fn agent_socket(&self) -> PathBuf {
+        self.run_dir.join("agent.sock")
+    }
+
+    /// Where Docker's clients are answered.
+    pub fn docker_socket(&self) -> PathBuf {
+        self.docker_socket.clone().unwrap_or_else(|| self.run_dir.join("docker.sock"))
+    }
+
     /// The labels by key; the last of two with the same key counts.
     pub fn labels(&self) -> BTreeMap<String, String> {
         self.labels.iter().map(|label| (label.key.clone(), label.value.clone())).collect()
@@ -114,6 +127,7 @@ mod tests {
         assert_eq!(config.data_dir, PathBuf::from("/var/lib/roadstead/agent"));
         assert_eq!(config.listen.port(), 7444);
         assert!(config.join.is_none() && !config.exit_with_stdin);
+        assert_eq!(config.docker_socket(), PathBuf::from("/run/roadstead/docker.sock"));
     }
 
     #[test]

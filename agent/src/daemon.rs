@@ -5,9 +5,9 @@
 //! controller <-> session <-> supervisor -> containers (World) -> Engine
 //!                    reports <-+    ^--- engine events      ^
 //! unix socket, TLS -> api ----------------------------------+
+//! docker socket -> agent_docker ----------------------------+
 //! ```
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent_engine::{Engine, EngineConfig, EngineError};
@@ -154,12 +154,14 @@ async fn serve(
     parts.spawn(done(publisher.follow(stop.clone())));
     parts.spawn(done(follow_events(engine.clone(), tasks.clone(), stop.clone())));
     let api = Api { engine: engine.clone(), fetcher, link: link_seen, shutdown: shutdown.clone() };
-    let socket: PathBuf = config.run_dir.join("agent.sock");
+    let (socket, docker_socket) = (config.agent_socket(), config.docker_socket());
     let listener = server::bind_unix(&socket)?;
+    let docker = server::bind_unix(&docker_socket)?;
+    parts.spawn(done(agent_docker::serve(docker, engine.clone(), stop.clone().cancelled_owned())));
     let unix_stop = stop.clone();
     let unix_api = api.clone();
     parts.spawn(async move { Ok(server::serve_unix(listener, unix_api, unix_stop).await?) });
-    info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "ready");
+    info!(socket = %socket.display(), docker_socket = %docker_socket.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     let node = Node { name, address: advertised(config), labels: config.labels() };
     let cluster =
         Cluster { config: config.clone(), store, node, tasks, reports, link, api, stop: stop.clone() };
@@ -171,7 +173,9 @@ async fn serve(
         while parts.join_next().await.is_some() {}
     })
     .await;
-    let _ = std::fs::remove_file(&socket);
+    for socket in [socket, docker_socket] {
+        let _ = std::fs::remove_file(socket);
+    }
     result
 }
 

@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,19 +50,32 @@ pub enum ServerError {
     Serve(#[from] tonic::transport::Error),
 }
 
-/// Makes the socket, in place of one that a killed agent left.
+/// Makes the socket, in place of one that a killed agent left and nobody answers on.
 ///
 /// # Errors
-/// When it cannot be made there. The caller holds the run directory's lock.
+/// When it cannot be made there.
 pub fn bind_unix(path: &Path) -> Result<UnixListener, ServerError> {
     let failed = |source| ServerError::Socket { path: path.to_owned(), source };
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
+    make_way(path).map_err(failed)?;
     let listener = UnixListener::bind(path).map_err(failed)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
     Ok(listener)
+}
+
+/// A path may be anybody's, Docker's own socket for instance, so only a dead socket is removed.
+fn make_way(path: &Path) -> io::Result<()> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !found.file_type().is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "what is there is no socket"));
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another program answers there"));
+    }
+    fs::remove_file(path)
 }
 
 /// Serves whoever may open the socket, until `stop`.

@@ -91,3 +91,19 @@ fn a_socket_that_a_killed_agent_left_is_replaced() {
     let _listener = bind_unix(&path).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
 }
+
+#[tokio::test]
+async fn only_a_dead_socket_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("docker.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let bound = bind_unix(&path).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+    let taken = bind_unix(&path).unwrap_err().to_string();
+    assert!(taken.contains("docker.sock") && taken.contains("another program"), "{taken}");
+    drop(bound);
+    let file = directory.path().join("file");
+    fs::write(&file, "mine").unwrap();
+    assert!(bind_unix(&file).is_err());
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+}
