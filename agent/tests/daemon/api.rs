@@ -14,14 +14,20 @@ async fn a_container_lives_from_create_to_remove() {
     let container = agent.run_hello("web").await;
     assert_eq!(container.state, "running");
     assert!(container.pid > 0 && !container.address.is_empty());
+    let logs = v1::ContainerLogsRequest {
+        container: "web".into(),
+        follow: true,
+        ..v1::ContainerLogsRequest::default()
+    };
+    let mut lines = client.container_logs(logs).await.unwrap().into_inner();
+    let line = lines.message().await.unwrap().unwrap().line.unwrap();
+    assert_eq!(line.data, b"listening on 0.0.0.0:80");
     let kill = v1::KillContainerRequest { container: container.id[..12].into(), signal: 9 };
     client.kill_container(kill).await.unwrap();
     let wait = v1::WaitContainerRequest { container: "web".into() };
     assert_eq!(client.wait_container(wait).await.unwrap().into_inner().exit_code, 137);
-    let logs = v1::ContainerLogsRequest { container: "web".into(), ..v1::ContainerLogsRequest::default() };
-    let mut lines = client.container_logs(logs).await.unwrap().into_inner();
-    let line = lines.message().await.unwrap().unwrap().line.unwrap();
-    assert_eq!(line.data, b"listening on 0.0.0.0:80");
+    let end = tokio::time::timeout(PATIENCE, lines.message()).await.unwrap().unwrap();
+    assert!(end.is_none(), "{end:?}");
     let remove = v1::RemoveContainerRequest { container: "web".into(), force: false };
     client.remove_container(remove).await.unwrap();
     assert!(agent.containers().await.is_empty());
