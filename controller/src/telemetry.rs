@@ -2,12 +2,17 @@
 //!
 //! `RUST_LOG` filters what is logged (default `info`). Spans are exported iff
 //! `OTEL_EXPORTER_OTLP_ENDPOINT` is set; without it they still have ids, so a
-//! trace that passes through this controller is not cut here.
+//! trace that passes through this controller is not cut here. A collector that
+//! is not there costs its spans and one line in the log, nothing else.
 //!
 //! Deliberately absent: metrics, and trace context in the state machine: what a
 //! command carries is an opaque string made by [`current_traceparent`].
 
+mod export;
+
+use std::fmt;
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::TracerProvider;
@@ -16,7 +21,11 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use opentelemetry_sdk::{Resource, error::OTelSdkError};
 use tonic::metadata::{KeyRef, MetadataMap};
 use tracing::Span;
+use tracing::field::Field;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer};
@@ -24,16 +33,20 @@ use tracing_subscriber::{EnvFilter, Layer};
 /// The standard variable that turns export on.
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
-/// What is logged unless `RUST_LOG` says otherwise. Of the log engine only errors: the zeros that a killed process leaves
-/// behind are a warning to it, and the scan before it says what matters.
-const DEFAULT_FILTER: &str = "info,raft_engine=error";
+/// What is logged unless `RUST_LOG` says otherwise.
+const DEFAULT_FILTER: &str = "info";
+/// What others say is left out unless `RUST_LOG` names them. Of the log engine only errors: the zeros that a killed
+/// process leaves behind are a warning to it, and the scan before it says what matters.
+const QUIET: &str = "raft_engine=error,h2=warn,hyper=warn,hyper_util=warn,rustls=warn,tonic=warn,tower=warn";
+/// What becomes spans. The exporter's own HTTP/2 spans would feed the exporter.
+const TRACED: &str =
+    "info,h2=off,hyper=off,hyper_util=off,tonic=off,tower=off,raft_engine=off,opentelemetry=off";
+/// How long the last spans may take. A collector that does not answer is not waited for any longer.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// Why telemetry could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The exporter refuses its settings.
-    #[error("traces cannot be exported to OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
-    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
     /// A subscriber is installed already.
     #[error("logging is set up twice: {0}")]
     Installed(#[from] TryInitError),
@@ -49,9 +62,9 @@ pub struct Telemetry {
 impl Telemetry {
     /// Sends what is still buffered. Blocks for at most a few seconds.
     pub fn shutdown(self) {
-        match self.provider.shutdown() {
+        match self.provider.shutdown_with_timeout(LAST_SPANS) {
             Ok(()) | Err(OTelSdkError::AlreadyShutdown) => {}
-            Err(error) => tracing::warn!(%error, "the last spans were not exported"),
+            Err(error) => tracing::debug!(%error, "the last spans were not exported"),
         }
     }
 }
@@ -59,24 +72,75 @@ impl Telemetry {
 /// Installs the process-wide subscriber. Call it inside the tokio runtime: the exporter needs one.
 ///
 /// # Errors
-/// When the exporter's settings are wrong or a subscriber exists.
+/// When a subscriber exists.
 pub fn init(service: &'static str) -> Result<Telemetry, TelemetryError> {
     let resource = Resource::builder().with_service_name(service).build();
     let mut provider = SdkTracerProvider::builder().with_resource(resource);
+    let mut refused = None;
     if std::env::var_os(ENDPOINT).is_some_and(|endpoint| !endpoint.is_empty()) {
-        provider =
-            provider.with_batch_exporter(opentelemetry_otlp::SpanExporter::builder().with_tonic().build()?);
+        match export::exporter() {
+            Ok(exporter) => provider = provider.with_batch_exporter(exporter),
+            Err(error) => refused = Some(error),
+        }
     }
     let provider = provider.build();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
+    let (filter, misread) = filter(&wanted);
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let console = tracing_subscriber::fmt::layer().compact().with_target(false).with_ansi(colour);
-    let console = console.with_writer(std::io::stderr);
-    // The exporter's own HTTP/2 spans would feed the exporter.
-    let traced = EnvFilter::new("info,h2=off,hyper=off,tonic=off,tower=off,opentelemetry=off");
-    let traces = tracing_opentelemetry::layer().with_tracer(provider.tracer(service)).with_filter(traced);
+    let console = console.fmt_fields(debug_fn(show).delimited(" ")).with_writer(std::io::stderr);
+    let traces = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer(service))
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false);
+    let traces = traces.with_filter(EnvFilter::new(TRACED));
     tracing_subscriber::registry().with(console.with_filter(filter)).with(traces).try_init()?;
+    if let Some(error) = misread {
+        tracing::warn!(RUST_LOG = wanted, %error, "logging at info");
+    }
+    if let Some(error) = refused {
+        tracing::warn!(%error, "{ENDPOINT} makes no sense; traces are not exported");
+    }
     Ok(Telemetry { provider })
+}
+
+/// What is logged when `RUST_LOG` is `wanted`, and why that was not understood.
+fn filter(wanted: &str) -> (EnvFilter, Option<ParseError>) {
+    let with_quiet = |directives: &str| format!("{QUIET},{directives}");
+    let directives = if wanted.trim().is_empty() { DEFAULT_FILTER } else { wanted };
+    match EnvFilter::try_new(with_quiet(directives)) {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new(with_quiet(DEFAULT_FILTER)), Some(error)),
+    }
+}
+
+/// A field as it is logged; what only the collector reads is not.
+fn show(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        name if name.starts_with("otel.") || name.starts_with("log.") => Ok(()),
+        name => write!(writer, "{name}={value:?}"),
+    }
+}
+
+/// The span of one call.
+pub fn rpc_span(path: &str) -> Span {
+    tracing::info_span!(
+        "rpc",
+        otel.name = path.trim_start_matches('/'),
+        otel.kind = "server",
+        otel.status_code = tracing::field::Empty,
+        otel.status_description = tracing::field::Empty,
+    )
+}
+
+/// Marks the span of a call that ended with an error.
+pub fn record_status(span: &Span, status: &tonic::Status) {
+    if status.code() != tonic::Code::Ok {
+        span.record("otel.status_code", "ERROR");
+        span.record("otel.status_description", status.message());
+    }
 }
 
 /// The caller's trace context out of gRPC metadata; an empty context when there is none.
@@ -130,6 +194,22 @@ mod tests {
     use opentelemetry::trace::TraceContextExt;
 
     use super::*;
+
+    #[test]
+    fn others_are_quiet_unless_they_are_named() {
+        for (wanted, expected) in [("", "h2=warn"), ("debug", "h2=warn"), ("debug,h2=trace", "h2=trace")] {
+            let (filter, misread) = filter(wanted);
+            assert!(misread.is_none());
+            assert!(filter.to_string().split(',').any(|part| part == expected), "{wanted:?}: {filter}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_filter_is_not_the_end_of_logging() {
+        let (filter, misread) = filter("=,=nonsense=");
+        assert!(misread.is_some());
+        assert!(filter.to_string().contains("info"), "{filter}");
+    }
 
     #[test]
     fn a_traceparent_in_the_metadata_becomes_the_remote_parent() {

@@ -49,7 +49,7 @@ fn own(state: &State, node: NodeId, statuses: Vec<TaskStatus>) -> Vec<TaskStatus
     let is_own = |status: &TaskStatus| state.task(&status.task).is_some_and(|task| task.node == Some(node));
     let statuses: Vec<_> = statuses.into_iter().filter(is_own).collect();
     if statuses.len() < count {
-        tracing::debug!(%node, left_out = count - statuses.len(), "statuses of tasks that are not its own");
+        tracing::debug!(left_out = count - statuses.len(), "statuses of tasks that are not its own");
     }
     statuses
 }

@@ -44,9 +44,9 @@ pub(super) fn open(
             () = context.closing.closed() => Err(ApiError::ShuttingDown.into()),
         };
         match end {
-            Ok(()) => tracing::info!(%node, "a session ended"),
+            Ok(()) => tracing::info!("a session ended"),
             Err(status) => {
-                tracing::info!(%node, why = status.message(), "a session was ended");
+                tracing::info!(why = status.message(), "a session was ended");
                 // An error means that the agent is gone too. A slow one gets it late, a stuck one never.
                 let _ = timeout(REGISTER_TIMEOUT, sender.send(Err(status))).await;
             }

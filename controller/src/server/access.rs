@@ -13,7 +13,7 @@ use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use crate::ca::{ADMIN, Role};
 use crate::telemetry;
@@ -112,10 +112,18 @@ where
             tracing::warn!(path, why = status.message(), "refused a call");
             return Box::pin(std::future::ready(Ok(status.into_http())));
         }
-        let span = tracing::info_span!("rpc", otel.name = path, otel.kind = "server");
+        let span = telemetry::rpc_span(path);
         telemetry::continue_trace(&span, &MetadataMap::from_headers(request.headers().clone()));
         let call = span.in_scope(|| self.inner.call(request));
-        Box::pin(call.instrument(span))
+        let answer = async move {
+            let answer = call.await?;
+            // An answer that is nothing but an error has its status among the headers.
+            if let Some(status) = Status::from_header_map(answer.headers()) {
+                telemetry::record_status(&Span::current(), &status);
+            }
+            Ok(answer)
+        };
+        Box::pin(answer.instrument(span))
     }
 }
 
