@@ -118,10 +118,11 @@ impl Engine {
     /// When it runs already, a port of it is in use, or its program cannot be
     /// run. It then stays as it was (or is removed, with `auto_remove`).
     pub async fn start(&self, container: &str) -> Result<(), EngineError> {
-        self.start_traced(container, None).await
+        self.start_traced(container, None).await.map(drop)
     }
 
-    /// As [`Engine::start`], on behalf of this W3C trace context.
+    /// As [`Engine::start`], on behalf of this W3C trace context; answers with
+    /// the steps and what each took, as [`Container::start_timings`] does.
     ///
     /// # Errors
     /// As [`Engine::start`].
@@ -129,7 +130,7 @@ impl Engine {
         &self,
         container: &str,
         traceparent: Option<String>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Vec<(String, u64)>, EngineError> {
         self.inner.check_open()?;
         let (inner, entry) = (Arc::clone(&self.inner), self.inner.resolve(container)?);
         to_its_end(async move { inner.start(&entry, traceparent).await }).await

@@ -35,7 +35,7 @@ impl Inner {
         self: &Arc<Self>,
         entry: &Arc<Entry>,
         trace: Option<String>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Timings, EngineError> {
         let _work = entry.work.lock().await;
         if entry.live().removed {
             return Err(EngineError::NoSuchContainer(entry.id.clone()));
@@ -60,12 +60,12 @@ impl Inner {
                     live.record.exit = None;
                     live.record.error = None;
                     live.pid = Some(pid);
-                    live.start_timings = timings;
+                    live.start_timings.clone_from(&timings);
                 });
                 self.tell(entry, ContainerEventKind::Started);
                 // What the keeper holds decides at the next start, not this.
                 self.table.put(&record.id, &record, Durability::Volatile).await?;
-                Ok(())
+                Ok(timings)
             }
             Err(error) => {
                 self.tear_down(entry).await;
