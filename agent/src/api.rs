@@ -21,7 +21,7 @@ use tracing::Instrument;
 use crate::session::Link;
 use crate::shutdown::Shutdown;
 use crate::task::fetch::Fetcher;
-use crate::telemetry::request_span;
+use crate::telemetry::{record_failure, request_span};
 
 /// Messages that may wait for a slow client before the source is paused.
 const STREAM_QUEUE: usize = 16;
@@ -49,7 +49,8 @@ async fn traced<Q, A>(
     answer: impl AsyncFnOnce(Q) -> Result<A, Status>,
 ) -> Result<Response<A>, Status> {
     let span = request_span(name, request.metadata());
-    answer(request.into_inner()).instrument(span).await.map(Response::new)
+    let answer = answer(request.into_inner()).instrument(span.clone()).await;
+    answer.inspect_err(|status| record_failure(&span, status.message())).map(Response::new)
 }
 
 #[tonic::async_trait]

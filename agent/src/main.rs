@@ -54,7 +54,7 @@ fn run(config: Config) -> anyhow::Result<()> {
         .build()
         .context("cannot start the async runtime")?;
     let result = runtime.block_on(async {
-        let telemetry = telemetry::start().context("OTEL_EXPORTER_OTLP_ENDPOINT")?;
+        let telemetry = telemetry::start();
         let result = daemon::run(config).await;
         telemetry.finish();
         result.map_err(anyhow::Error::from)

@@ -1,65 +1,119 @@
 //! Logs to standard error, filtered by RUST_LOG (default `info`), and traces to
 //! an OpenTelemetry collector if OTEL_EXPORTER_OTLP_ENDPOINT names one. Trace
 //! context comes in with gRPC metadata and with assignments, and leaves with the
-//! containers, so that what a person asked for can be followed to the keeper.
+//! containers, so that what a person asked for can be followed to the keeper;
+//! that works without a collector too. A collector that is not there costs its
+//! spans and one line in the log, nothing else.
 
+mod export;
+mod steps;
+
+use std::fmt::{self, Debug};
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
-use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use proto::v1::TaskAssignment;
 use tracing::Span;
+use tracing::field::{Empty, Field};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, Layer};
 
+pub use self::steps::start_steps;
 use crate::task::machine::Action;
+
+/// The standard variable that turns export on.
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// What is logged unless `RUST_LOG` says otherwise.
+const DEFAULT_FILTER: &str = "info";
+/// What others say is left out unless `RUST_LOG` names them.
+const QUIET: &str =
+    "h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,sled=warn,tonic=warn,tower=warn";
+/// What becomes spans. The exporter's own HTTP/2 spans would feed the exporter.
+const TRACED: &str =
+    "info,h2=off,hyper=off,hyper_util=off,reqwest=off,sled=off,tonic=off,tower=off,opentelemetry=off";
+/// How long the last spans may take. A collector that does not answer is not waited for any longer.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// The field of a W3C trace context that is passed on.
 const TRACEPARENT: &str = "traceparent";
 
 /// Keeps the exporter; [`Telemetry::finish`] sends what it still holds.
 #[derive(Debug)]
+#[must_use = "spans are lost when this is dropped at once"]
 pub struct Telemetry {
-    provider: Option<SdkTracerProvider>,
+    provider: SdkTracerProvider,
 }
 
 /// Starts logs and traces for this process. Needs a tokio runtime to be entered.
-///
-/// # Errors
-/// When the collector's endpoint makes no sense.
-pub fn start() -> Result<Telemetry, opentelemetry_otlp::ExporterBuildError> {
-    let provider = exporter()?;
-    let traces = provider
-        .as_ref()
-        .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("agent")));
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines =
-        fmt::layer().compact().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+pub fn start() -> Telemetry {
+    let resource = Resource::builder().with_service_name("agent").build();
+    let mut provider = SdkTracerProvider::builder().with_resource(resource);
+    let mut refused = None;
+    if std::env::var_os(ENDPOINT).is_some_and(|endpoint| !endpoint.is_empty()) {
+        match export::exporter() {
+            Ok(exporter) => provider = provider.with_batch_exporter(exporter),
+            Err(error) => refused = Some(error),
+        }
+    }
+    // Without an exporter the spans still have ids, which leave with the containers.
+    let provider = provider.build();
+    opentelemetry::global::set_tracer_provider(provider.clone());
+    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
+    let (filter, misread) = filter(&wanted);
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let lines = tracing_subscriber::fmt::layer().compact().with_ansi(colour);
+    let lines = lines.fmt_fields(debug_fn(show).delimited(" ")).with_writer(std::io::stderr);
+    let traces = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("agent"))
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false);
+    let traces = traces.with_filter(EnvFilter::new(TRACED));
     // Fails only where a subscriber was set before, as in tests; theirs is as good.
-    let _ = tracing_subscriber::registry().with(filter).with(lines).with(traces).try_init();
-    Ok(Telemetry { provider })
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).with(traces).try_init();
+    if let Some(error) = misread {
+        tracing::warn!(RUST_LOG = wanted, %error, "logging at info");
+    }
+    if let Some(error) = refused {
+        tracing::warn!(%error, "{ENDPOINT} makes no sense; traces are not exported");
+    }
+    Telemetry { provider }
 }
 
-fn exporter() -> Result<Option<SdkTracerProvider>, opentelemetry_otlp::ExporterBuildError> {
-    if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_none() {
-        return Ok(None);
+/// What is logged when `RUST_LOG` is `wanted`, and why that was not understood.
+fn filter(wanted: &str) -> (EnvFilter, Option<ParseError>) {
+    let with_quiet = |directives: &str| format!("{QUIET},{directives}");
+    let directives = if wanted.trim().is_empty() { DEFAULT_FILTER } else { wanted };
+    match EnvFilter::try_new(with_quiet(directives)) {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new(with_quiet(DEFAULT_FILTER)), Some(error)),
     }
-    let exporter = SpanExporter::builder().with_tonic().build()?;
-    let resource = Resource::builder().with_service_name("agent").build();
-    Ok(Some(SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build()))
+}
+
+/// A field as it is logged; what only the collector reads is not.
+fn show(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
+    match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        name if name.starts_with("otel.") || name.starts_with("log.") => Ok(()),
+        name => write!(writer, "{name}={value:?}"),
+    }
 }
 
 impl Telemetry {
-    /// Sends the last spans.
+    /// Sends the last spans. Blocks for at most two seconds.
     pub fn finish(self) {
-        if let Some(provider) = self.provider {
-            let _ = provider.shutdown();
+        if let Err(error) = self.provider.shutdown_with_timeout(LAST_SPANS) {
+            tracing::debug!(%error, "the last spans were not exported");
         }
     }
 }
@@ -95,17 +149,30 @@ pub fn adopt(span: &Span, traceparent: &str) {
     }
     let context = TraceContextPropagator::new().extract(&One(traceparent));
     if context.span().span_context().is_valid() {
-        // Without an exporter there is no span to give a parent to.
+        // An error means that no trace layer is installed, as in tests.
         let _ = span.set_parent(context);
     }
 }
 
-/// The trace context to pass on from here: the current span's while traces are
-/// exported, else what came in.
+/// The trace context to pass on from here: the current span's, or where no spans
+/// are made, what came in.
 pub fn context(incoming: &str) -> Option<String> {
     let mut kept = Kept::default();
     TraceContextPropagator::new().inject_context(&Span::current().context(), &mut kept);
     kept.0.or_else(|| (!incoming.is_empty()).then(|| incoming.to_owned()))
+}
+
+macro_rules! work_span {
+    ($name:literal, $task:expr, $service:expr, $slot:expr) => {
+        tracing::info_span!(
+            $name,
+            task = $task,
+            service = $service,
+            slot = $slot,
+            otel.status_code = Empty,
+            otel.status_description = Empty
+        )
+    };
 }
 
 /// The span of one piece of work on a task; preparing and starting belong to the
@@ -113,11 +180,11 @@ pub fn context(incoming: &str) -> Option<String> {
 pub fn task_span(action: &Action, task: &TaskAssignment) -> Span {
     let (id, service, slot) = (&task.task_id, &task.service_name, task.slot);
     let span = match action {
-        Action::Prepare => tracing::info_span!("prepare task", task = id, service, slot),
-        Action::Start => tracing::info_span!("start task", task = id, service, slot),
-        Action::Stop => tracing::info_span!("stop task", task = id, service, slot),
+        Action::Prepare => work_span!("prepare task", id, service, slot),
+        Action::Start => work_span!("start task", id, service, slot),
+        Action::Stop => work_span!("stop task", id, service, slot),
         Action::WaitUntil(_) => Span::none(),
-        _ => tracing::info_span!("remove task", task = id, service, slot),
+        _ => work_span!("remove task", id, service, slot),
     };
     if matches!(action, Action::Prepare | Action::Start) {
         adopt(&span, &task.traceparent);
@@ -125,9 +192,21 @@ pub fn task_span(action: &Action, task: &TaskAssignment) -> Span {
     span
 }
 
+/// Marks a span whose work failed.
+pub fn record_failure(span: &Span, reason: &str) {
+    span.record("otel.status_code", "ERROR");
+    span.record("otel.status_description", reason);
+}
+
 /// The span of a request, a child of the caller's.
 pub fn request_span(name: &'static str, metadata: &tonic::metadata::MetadataMap) -> Span {
-    let span = tracing::debug_span!("request", otel.name = name, rpc = name);
+    let span = tracing::info_span!(
+        "rpc",
+        otel.name = format!("roadstead.v1.NodeControl/{name}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        otel.status_description = Empty
+    );
     let incoming = metadata.get(TRACEPARENT).and_then(|value| value.to_str().ok());
     adopt(&span, incoming.unwrap_or_default());
     span
@@ -142,6 +221,17 @@ mod tests {
         let incoming = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert_eq!(context(incoming).as_deref(), Some(incoming));
         assert_eq!(context(""), None);
+    }
+
+    #[test]
+    fn others_are_quiet_unless_they_are_named() {
+        for (wanted, expected) in [("", "h2=warn"), ("debug", "h2=warn"), ("debug,h2=trace", "h2=trace")] {
+            let (filter, misread) = filter(wanted);
+            assert!(misread.is_none());
+            assert!(filter.to_string().split(',').any(|part| part == expected), "{wanted:?}: {filter}");
+        }
+        let (filter, misread) = filter("=,=nonsense=");
+        assert!(misread.is_some() && filter.to_string().contains("info"), "{filter}");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Containers, from making one to removing it. A container is named by its id,
 //! a unique beginning of that, its name, or the id of its task.
 
+use std::time::SystemTime;
+
 use agent_engine::ContainerState;
 use agent_engine::image::Reference;
 use proto::v1;
@@ -47,10 +49,10 @@ pub(super) async fn start(
     api: &Api,
     request: &v1::StartContainerRequest,
 ) -> Result<v1::StartContainerResponse, Status> {
-    api.engine
-        .start_traced(&request.container, telemetry::context(""))
-        .await
-        .map_err(|fault| error::engine(&fault))?;
+    let begun = SystemTime::now();
+    let started = api.engine.start_traced(&request.container, telemetry::context("")).await;
+    let timings = started.map_err(|fault| error::engine(&fault))?;
+    telemetry::start_steps(begun, &timings);
     Ok(v1::StartContainerResponse {})
 }
 

@@ -2,6 +2,7 @@
 //! carries the task's id, so that it is found again by whoever comes next.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use agent_engine::container::ContainerConfig;
 use agent_engine::image::Reference;
@@ -127,7 +128,10 @@ impl World for Containers {
 
     async fn start(&self, task: Arc<TaskAssignment>) -> Result<(), String> {
         let trace = telemetry::context(&task.traceparent);
-        self.engine.start_traced(&task.task_id, trace).await.map_err(|error| describe(&error))?;
+        let begun = SystemTime::now();
+        let timings =
+            self.engine.start_traced(&task.task_id, trace).await.map_err(|error| describe(&error))?;
+        telemetry::start_steps(begun, &timings);
         let ports = self.find(&task.task_id).map(|container| container.config.ports).unwrap_or_default();
         if let Err(reason) = self.hold(&ports).await {
             self.stop(&task.task_id).await?;

@@ -255,6 +255,7 @@ impl<W: World> Supervisor<W> {
     }
 }
 
+/// Does one piece of work, in a span that tells whether it failed.
 async fn perform<W: World>(
     world: Arc<W>,
     places: Arc<Semaphore>,
@@ -262,7 +263,7 @@ async fn perform<W: World>(
     action: Action,
     cancel: CancellationToken,
 ) -> Result<(), String> {
-    match action {
+    let result = match action {
         Action::Prepare => {
             let place = tokio::select! {
                 place = places.acquire_owned() => place,
@@ -280,7 +281,8 @@ async fn perform<W: World>(
             Ok(())
         }
         Action::Advance(_) | Action::Forget | Action::Wait => Ok(()),
-    }
+    };
+    result.inspect_err(|reason| telemetry::record_failure(&tracing::Span::current(), reason))
 }
 
 fn log_status(id: &str, task: &TaskAssignment, status: &Status) {
