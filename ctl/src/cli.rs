@@ -53,21 +53,6 @@ pub enum Command {
     Completion(cmd::completion::Args),
 }
 
-impl Command {
-    /// The name of the group, for traces.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Dev(_) => "dev",
-            Self::Service(_) => "service",
-            Self::Node(_) => "node",
-            Self::Cluster(_) => "cluster",
-            Self::Container(_) => "container",
-            Self::Image(_) => "image",
-            Self::Completion(_) => "completion",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

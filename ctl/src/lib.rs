@@ -21,12 +21,14 @@ pub mod terminal;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use tracing::Instrument;
 
 /// Runs the command line of this process and returns its exit code.
 pub fn run() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let matches = cli::Cli::command().get_matches();
+    let cli = cli::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let name = command_name(&matches);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -36,8 +38,12 @@ pub fn run() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         let telemetry = telemetry::start();
-        let span = tracing::info_span!("ctl", command = cli.command.name());
-        let outcome = cmd::run(cli).instrument(span).await;
+        let span = telemetry::command_span(&name);
+        let outcome = cmd::run(cli).instrument(span.clone()).await;
+        if let Err(error) = &outcome {
+            telemetry::record_failure(&span, &error.to_string());
+        }
+        drop(span);
         telemetry.finish();
         outcome
     });
@@ -49,5 +55,28 @@ pub fn run() -> ExitCode {
             output::fail(&error);
             ExitCode::from(error.kind.exit_code())
         }
+    }
+}
+
+/// The words that choose the command, without its arguments: they may be secret.
+fn command_name(matches: &clap::ArgMatches) -> String {
+    let mut words = vec!["ctl"];
+    let mut level = matches;
+    while let Some((word, below)) = level.subcommand() {
+        words.push(word);
+        level = below;
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_named_without_its_arguments() {
+        let line = ["ctl", "-o", "json", "container", "run", "-e", "PASSWORD=x", "image", "sh"];
+        let matches = cli::Cli::command().try_get_matches_from(line);
+        assert_eq!(matches.map(|matches| command_name(&matches)).ok().as_deref(), Some("ctl container run"));
     }
 }
