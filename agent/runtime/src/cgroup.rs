@@ -1,15 +1,16 @@
 //! A container's cgroups: one directory in each hierarchy the host has.
 //!
 //! Version 2 alone, version 1 alone and the mixture of both ("hybrid") look alike from here: [`layout`] finds the
-//! hierarchies by reading `/proc/self/mountinfo`, and everything else is a loop over them. Everything is done by
-//! writing the kernel's files, relative to a descriptor of the hierarchy's root.
+//! hierarchies by reading `/proc/self/mountinfo`, and everything else is a loop over them. Whatever changes something
+//! writes the kernel's files, relative to a descriptor of the hierarchy's root; [`usage`] reads what they count.
 //!
 //! A [`Cgroup`] holds no descriptor of its own, so a keeper of thousands of containers does not either.
-//! Deliberately absent: statistics and freezing.
+//! Deliberately absent: freezing.
 
 mod device_filter;
 mod files;
 mod layout;
+mod usage;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -23,6 +24,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 pub(crate) use files::read_all as read_text;
 use layout::Hierarchy;
 pub use layout::Layout;
+pub use usage::Usage;
 
 use crate::plan::step::DeviceRule;
 
@@ -219,6 +221,15 @@ impl Cgroup {
             }
         }
         Ok(())
+    }
+
+    /// Removes it where nothing is below it: neither waits for processes nor touches children, which may be
+    /// somebody else's and still without a process.
+    pub fn remove_if_empty(&self) {
+        for hierarchy in self.layout.hierarchies() {
+            // Busy means that it is still needed.
+            let _ = files::remove_one(hierarchy, &self.path);
+        }
     }
 
     /// Whether the kernel killed a process of it for want of memory.

@@ -108,7 +108,9 @@ impl Inner {
         let removed = crate::container::create::blocking(move || {
             end_cgroup(own.trim_end_matches('/'))?;
             // Another engine's containers may live beside ours.
-            let _ = agent_runtime::cgroup::Cgroup::open(&all).and_then(|cgroup| cgroup.remove());
+            if let Ok(cgroup) = agent_runtime::cgroup::Cgroup::open(&all) {
+                cgroup.remove_if_empty();
+            }
             Ok(())
         });
         removed.await

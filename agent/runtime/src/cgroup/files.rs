@@ -111,7 +111,8 @@ pub(super) fn remove(hierarchy: &Hierarchy, path: &str) -> io::Result<()> {
     }
 }
 
-fn remove_one(hierarchy: &Hierarchy, path: &str) -> io::Result<()> {
+/// Removes the directory alone. Absence is success.
+pub(super) fn remove_one(hierarchy: &Hierarchy, path: &str) -> io::Result<()> {
     match rustix::fs::unlinkat(hierarchy.root(), path, AtFlags::REMOVEDIR) {
         Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),

@@ -2,6 +2,7 @@
 //! a hostile image gets out of them, and what a failure leaves behind.
 
 mod calls;
+mod cgroups;
 mod confinement;
 mod failures;
 mod hostile;
