@@ -36,7 +36,7 @@ pub(super) fn judge(service: &Service, tasks: &[Task], since_ms: u64) -> Verdict
             return Verdict::Failed(format!("the update is paused: {}", update.message));
         }
         State::RollingBack => return Verdict::Waiting(format!("rolling back: {}", update.message)),
-        State::Updating => return waiting(tasks, "replacing tasks"),
+        State::Updating => return waiting(tasks, since_ms, "replacing tasks"),
         _ => {}
     }
     let replicas = service.spec.as_ref().map_or(0, |spec| spec.replicas);
@@ -49,17 +49,21 @@ pub(super) fn judge(service: &Service, tasks: &[Task], since_ms: u64) -> Verdict
     if running == replicas as usize && wanted.len() == running && !leaving {
         return Verdict::Converged;
     }
-    failure(tasks, since_ms).map_or_else(|| waiting(tasks, ""), Verdict::Failed)
+    failure(tasks, since_ms).map_or_else(|| waiting(tasks, since_ms, ""), Verdict::Failed)
 }
 
-fn waiting(tasks: &[Task], otherwise: &str) -> Verdict {
+/// What a service waits for: what its newest task says, or what went wrong since the change.
+fn waiting(tasks: &[Task], since_ms: u64, otherwise: &str) -> Verdict {
     let newest = tasks
         .iter()
         .filter(|task| {
             task.desired_state <= TaskState::Running as i32 && task.state < TaskState::Running as i32
         })
         .max_by_key(|task| task.state_since_ms);
-    let failed = tasks.iter().filter(|task| !task.error.is_empty()).max_by_key(|task| task.state_since_ms);
+    let failed = tasks
+        .iter()
+        .filter(|task| !task.error.is_empty() && task.state_since_ms >= since_ms)
+        .max_by_key(|task| task.state_since_ms);
     let text = match (newest, failed) {
         (Some(task), _) if !task.message.is_empty() => task.message.clone(),
         (Some(_), Some(failed)) => failed.error.clone(),
@@ -172,6 +176,7 @@ mod tests {
             state: state.into(),
             desired_state: desired.into(),
             created_at_ms: 10,
+            state_since_ms: 10,
             error: error.into(),
             ..Task::default()
         }
