@@ -2,7 +2,13 @@
 //! files beside this crate. Those files are the documentation of each
 //! interface; nothing is written here by hand, and no logic belongs here.
 #![forbid(unsafe_code)]
-#![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::pedantic, reason = "generated code")]
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::pedantic,
+    reason = "generated code"
+)]
 
 /// Package `roadstead.v1`.
 pub mod v1 {
