@@ -12,6 +12,7 @@ mod files;
 mod layout;
 mod usage;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -247,6 +248,12 @@ impl Cgroup {
         let Some(hierarchy) = self.layout.of("pids").or(self.layout.v2()) else { return Vec::new() };
         let text = files::read(hierarchy, &format!("{}/cgroup.procs", self.path)).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
+    }
+
+    /// Names of the cgroups directly below it, in whichever hierarchy, each once.
+    pub fn children(&self) -> BTreeSet<String> {
+        let below = |hierarchy: &Hierarchy| files::children(hierarchy, &self.path).unwrap_or_default();
+        self.layout.hierarchies().iter().flat_map(below).collect()
     }
 
     /// Whether it exists in any hierarchy.

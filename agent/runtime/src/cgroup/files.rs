@@ -120,15 +120,7 @@ pub(super) fn remove_one(hierarchy: &Hierarchy, path: &str) -> io::Result<()> {
 }
 
 fn remove_below(hierarchy: &Hierarchy, path: &str, depth: u32) -> io::Result<()> {
-    let directory = open(hierarchy, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    let mut buffer = Vec::with_capacity(16 << 10);
-    let mut entries = RawDir::new(directory.as_fd(), buffer.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy();
-        if entry.file_type() != rustix::fs::FileType::Directory || name == "." || name == ".." {
-            continue;
-        }
+    for name in children(hierarchy, path)? {
         let below = format!("{path}/{name}");
         if depth > 0 {
             remove_below(hierarchy, &below, depth - 1)?;
@@ -136,6 +128,22 @@ fn remove_below(hierarchy: &Hierarchy, path: &str, depth: u32) -> io::Result<()>
         remove_one(hierarchy, &below)?;
     }
     Ok(())
+}
+
+/// Names of the directories in `path`.
+pub(super) fn children(hierarchy: &Hierarchy, path: &str) -> io::Result<Vec<String>> {
+    let directory = open(hierarchy, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let mut buffer = Vec::with_capacity(16 << 10);
+    let mut entries = RawDir::new(directory.as_fd(), buffer.spare_capacity_mut());
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type() == rustix::fs::FileType::Directory && name != "." && name != ".." {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 /// Writes device rules to a version 1 cgroup, one write each.

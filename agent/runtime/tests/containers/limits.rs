@@ -46,6 +46,30 @@ fn an_ordinary_end_is_not_called_out_of_memory() {
 }
 
 #[test]
+fn what_a_container_uses_is_counted() {
+    let lab = Lab::new();
+    let mut spec = lab.spec(&["sh", "-c", "sleep 60 & sleep 60 & wait"]);
+    if let Some(resources) = spec.oci.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut()) {
+        resources.set_memory(Some(LinuxMemoryBuilder::default().limit(64 << 20).build().expect("memory")));
+        resources.set_pids(Some(LinuxPidsBuilder::default().limit(10).build().expect("pids")));
+    }
+    let running = lab.start(&spec);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    let usage = loop {
+        let usage = lab.cgroup().usage().expect("its usage");
+        if usage.pids == 3 || std::time::Instant::now() > until {
+            break usage;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    assert_eq!((usage.pids, usage.pids_limit), (3, Some(10)));
+    assert_eq!(usage.memory_limit_bytes, Some(64 << 20));
+    assert!((1..64 << 20).contains(&usage.memory_bytes) && usage.cpu_ns > 0, "{usage:?}");
+    drop(running);
+    assert!(lab.cgroup().usage().is_err(), "a cgroup that is gone uses nothing, which is no zero");
+}
+
+#[test]
 fn half_a_processor_is_half_a_processor() {
     let lab = Lab::new();
     let mut spec = lab.spec(&["sh", "-c", "while :; do :; done"]);
