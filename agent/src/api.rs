@@ -122,6 +122,13 @@ impl NodeControl for Api {
         traced("KillContainer", request, async |request| container::kill(self, &request).await).await
     }
 
+    async fn stop_container(
+        &self,
+        request: Request<v1::StopContainerRequest>,
+    ) -> Result<Response<v1::StopContainerResponse>, Status> {
+        traced("StopContainer", request, async |request| container::stop(self, &request).await).await
+    }
+
     async fn remove_container(
         &self,
         request: Request<v1::RemoveContainerRequest>,
@@ -134,6 +141,13 @@ impl NodeControl for Api {
         request: Request<v1::ListContainersRequest>,
     ) -> Result<Response<v1::ListContainersResponse>, Status> {
         traced("ListContainers", request, async |request| Ok(container::list(self, &request))).await
+    }
+
+    async fn container_usage(
+        &self,
+        request: Request<v1::ContainerUsageRequest>,
+    ) -> Result<Response<v1::ContainerUsageResponse>, Status> {
+        traced("ContainerUsage", request, async |request| container::usage(self, &request).await).await
     }
 
     type ContainerLogsStream = Answers<v1::ContainerLogsResponse>;

@@ -1,7 +1,7 @@
 //! Containers, from making one to removing it. A container is named by its id,
 //! a unique beginning of that, its name, or the id of its task.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use agent_engine::ContainerState;
 use agent_engine::image::Reference;
@@ -81,6 +81,15 @@ pub(super) async fn kill(
     Ok(v1::KillContainerResponse {})
 }
 
+pub(super) async fn stop(
+    api: &Api,
+    request: &v1::StopContainerRequest,
+) -> Result<v1::StopContainerResponse, Status> {
+    let grace = request.grace_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+    api.engine.stop(&request.container, grace).await.map_err(|fault| error::engine(&fault))?;
+    Ok(v1::StopContainerResponse {})
+}
+
 pub(super) async fn remove(
     api: &Api,
     request: &v1::RemoveContainerRequest,
@@ -93,4 +102,21 @@ pub(super) fn list(api: &Api, request: &v1::ListContainersRequest) -> v1::ListCo
     let containers = api.engine.list().into_iter();
     let shown = containers.filter(|container| request.all || container.state == ContainerState::Running);
     v1::ListContainersResponse { containers: shown.map(convert::container).collect() }
+}
+
+pub(super) async fn usage(
+    api: &Api,
+    request: &v1::ContainerUsageRequest,
+) -> Result<v1::ContainerUsageResponse, Status> {
+    let container = api.engine.inspect(&request.container).map_err(|fault| error::engine(&fault))?;
+    let usage = api.engine.usage(&container.id).await.map_err(|fault| error::engine(&fault))?;
+    Ok(v1::ContainerUsageResponse {
+        cpu_ns: usage.cpu_ns,
+        memory_bytes: usage.memory_bytes,
+        memory_limit_bytes: usage.memory_limit_bytes,
+        pids: usage.pids,
+        pids_limit: usage.pids_limit,
+        id: container.id,
+        name: container.name,
+    })
 }

@@ -140,6 +140,9 @@ impl NodeControl for NodeApi {
     async fn wait_container(&self, _: Request<v1::WaitContainerRequest>) -> Unary<v1::WaitContainerResponse> {
         no()
     }
+    async fn stop_container(&self, _: Request<v1::StopContainerRequest>) -> Unary<v1::StopContainerResponse> {
+        no()
+    }
     async fn kill_container(&self, _: Request<v1::KillContainerRequest>) -> Unary<v1::KillContainerResponse> {
         no()
     }
@@ -147,6 +150,12 @@ impl NodeControl for NodeApi {
         &self,
         _: Request<v1::RemoveContainerRequest>,
     ) -> Unary<v1::RemoveContainerResponse> {
+        no()
+    }
+    async fn container_usage(
+        &self,
+        _: Request<v1::ContainerUsageRequest>,
+    ) -> Unary<v1::ContainerUsageResponse> {
         no()
     }
     async fn list_containers(

@@ -5,6 +5,7 @@ mod list;
 mod logs;
 mod remove;
 mod run;
+mod stats;
 mod stop;
 
 use std::process::ExitCode;
@@ -20,9 +21,11 @@ pub enum Command {
     /// List containers
     #[command(visible_alias = "list", visible_alias = "ps")]
     Ls(list::Args),
+    /// Show what running containers use
+    Stats(stats::Args),
     /// Print what a container wrote
     Logs(logs::Args),
-    /// Stop containers: SIGTERM, a pause, SIGKILL
+    /// Stop containers: their stop signal, a pause, SIGKILL
     Stop(stop::Args),
     /// Remove containers
     #[command(visible_alias = "remove")]
@@ -37,6 +40,7 @@ pub async fn run(global: &Global, command: Command) -> Result<ExitCode, CommandE
     match command {
         Command::Run(args) => run::run(global, *args).await,
         Command::Ls(args) => list::run(global, args).await,
+        Command::Stats(args) => stats::run(global, args).await,
         Command::Logs(args) => logs::run(global, args).await,
         Command::Stop(args) => stop::run(global, args).await,
         Command::Rm(args) => remove::run(global, args).await,

@@ -7,6 +7,10 @@ use serde::Serialize;
 
 use super::{Row, time};
 
+mod host;
+
+pub use host::{ContainerRow, ImageRow, UsageRow};
+
 /// The first characters of an id, enough to tell a cluster's objects apart.
 pub fn short(id: &str) -> String {
     id.chars().take(12).collect()
@@ -241,92 +245,4 @@ impl Row for NodeRow {
 /// A size for people: "12.3 MiB".
 pub fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
-}
-
-/// A container of this host.
-#[derive(Debug, Serialize)]
-pub struct ContainerRow {
-    id: String,
-    name: String,
-    image: String,
-    command: Vec<String>,
-    state: String,
-    exit_code: Option<i32>,
-    pid: u32,
-    address: String,
-    ports: String,
-    task: String,
-    created_at: String,
-    #[serde(skip)]
-    age: String,
-}
-
-impl From<&v1::Container> for ContainerRow {
-    fn from(container: &v1::Container) -> Self {
-        Self {
-            id: container.id.clone(),
-            name: container.name.clone(),
-            image: short_image(&container.image),
-            command: container.command.clone(),
-            state: container.state.clone(),
-            exit_code: container.exit_code,
-            pid: container.pid,
-            address: container.address.clone(),
-            ports: ports(&container.ports),
-            task: container.task_id.clone(),
-            created_at: time::rfc3339(container.created_at_ms),
-            age: time::age(container.created_at_ms, time::now_ms()),
-        }
-    }
-}
-
-impl Row for ContainerRow {
-    fn headings() -> Vec<&'static str> {
-        vec!["ID", "NAME", "IMAGE", "COMMAND", "STATE", "CREATED", "PORTS"]
-    }
-    fn cells(&self) -> Vec<String> {
-        let state = match self.exit_code {
-            Some(code) if self.state == "exited" => format!("exited ({code})"),
-            _ => self.state.clone(),
-        };
-        let command: String = self.command.join(" ").chars().take(40).collect();
-        vec![
-            short(&self.id),
-            self.name.clone(),
-            self.image.clone(),
-            command,
-            state,
-            format!("{} ago", self.age),
-            self.ports.clone(),
-        ]
-    }
-}
-
-/// An image of this host.
-#[derive(Debug, Serialize)]
-pub struct ImageRow {
-    name: String,
-    digest: String,
-    size_bytes: u64,
-    created_at: String,
-}
-
-impl From<&v1::Image> for ImageRow {
-    fn from(image: &v1::Image) -> Self {
-        Self {
-            name: short_image(&image.name),
-            digest: image.digest.clone(),
-            size_bytes: image.size_bytes,
-            created_at: time::rfc3339(image.created_at_ms),
-        }
-    }
-}
-
-impl Row for ImageRow {
-    fn headings() -> Vec<&'static str> {
-        vec!["NAME", "DIGEST", "SIZE"]
-    }
-    fn cells(&self) -> Vec<String> {
-        vec![self.name.clone(), self.digest.chars().take(19).collect(), bytes(self.size_bytes)]
-    }
 }
