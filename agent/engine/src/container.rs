@@ -18,6 +18,7 @@ pub(crate) mod ports;
 pub(crate) mod record;
 pub(crate) mod remove;
 pub(crate) mod spec;
+mod usage;
 pub(crate) mod user;
 
 pub use crate::network::Protocol;

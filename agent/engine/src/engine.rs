@@ -19,7 +19,7 @@ use crate::keeper::Keeper;
 use crate::network::{Network, NetworkError, PublishedPort};
 use crate::records::{Records, Table};
 use crate::snapshot::Snapshots;
-use crate::{Attachment, EngineConfig, EngineError, Exit, LogEntry, LogOptions, Swept};
+use crate::{Attachment, EngineConfig, EngineError, Exit, LogEntry, LogOptions, Swept, Usage};
 
 mod open;
 
@@ -202,6 +202,14 @@ impl Engine {
     /// When it has none or has exited.
     pub async fn resize(&self, container: &str, size: WindowSize) -> Result<(), EngineError> {
         self.inner.resize(&self.inner.resolve(container)?, size).await
+    }
+
+    /// What a running container uses at this moment.
+    ///
+    /// # Errors
+    /// When it does not run, or the kernel does not say.
+    pub async fn usage(&self, container: &str) -> Result<Usage, EngineError> {
+        self.inner.usage(&self.inner.resolve(container)?).await
     }
 
     /// A container's log, across rotated files.

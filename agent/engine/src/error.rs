@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use agent_runtime::cgroup::CgroupError;
+
 use crate::container::ContainerState;
 use crate::image::PullError;
 use crate::network::NetworkError;
@@ -83,6 +85,9 @@ pub enum EngineError {
     /// Networks and published ports.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// Cgroups of containers.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
     /// The records of this engine.
     #[error(transparent)]
     Records(#[from] RecordsError),

@@ -4,10 +4,11 @@
 //! while the engine runs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_runtime::cgroup::Cgroup;
 use agent_runtime::keeper::client::{Client, ClientError};
 use agent_runtime::keeper::{ContainerState as Held, ContainerStatus, Exit};
 
@@ -160,9 +161,9 @@ impl Inner {
         let is_running = |entry: &&Arc<Entry>| entry.live().address.is_some();
         let running: BTreeSet<String> =
             self.entries().values().filter(is_running).map(|entry| entry.id.clone()).collect();
-        for path in cgroups(&self.config.cgroup("")) {
-            let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+        for name in self.cgroups().await? {
             if !running.contains(&name) {
+                let path = self.config.cgroup(&name);
                 blocking(move || end_cgroup(&path)).await?;
                 swept.add("cgroup", &name);
             }
@@ -185,6 +186,16 @@ impl Inner {
         }
         Ok(())
     }
+
+    /// Names of this engine's cgroups, which are ids of containers.
+    async fn cgroups(&self) -> Result<BTreeSet<String>, EngineError> {
+        let parent = self.config.cgroup("");
+        let list = move || {
+            let parent = Cgroup::open(parent.trim_end_matches('/'))?;
+            Ok(parent.children())
+        };
+        blocking(list).await
+    }
 }
 
 /// Names of the directories in `dir`; none when it does not exist.
@@ -195,17 +206,4 @@ fn names(dir: &Path) -> Vec<String> {
     let directories =
         entries.filter_map(Result::ok).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     directories.filter_map(|entry| entry.file_name().into_string().ok()).collect()
-}
-
-/// Cgroups below `parent` in whichever hierarchies there are, each once.
-fn cgroups(parent: &str) -> Vec<String> {
-    let root = PathBuf::from("/sys/fs/cgroup");
-    let parent = parent.trim_matches('/');
-    let mut found: Vec<String> = names(&root.join(parent));
-    for hierarchy in names(&root) {
-        found.extend(names(&root.join(hierarchy).join(parent)));
-    }
-    found.sort_unstable();
-    found.dedup();
-    found.into_iter().map(|name| format!("/{parent}/{name}")).collect()
 }

@@ -60,10 +60,9 @@ impl Inner {
 
 /// Kills what lives in a cgroup and removes it; absent is fine.
 pub(crate) fn end_cgroup(path: &str) -> Result<(), EngineError> {
-    let failed = |error: agent_runtime::cgroup::CgroupError| EngineError::Keeper(error.to_string());
-    let cgroup = Cgroup::open(path).map_err(failed)?;
+    let cgroup = Cgroup::open(path)?;
     if !cgroup.processes().is_empty() {
-        cgroup.kill_all().map_err(failed)?;
+        cgroup.kill_all()?;
     }
-    cgroup.remove().map_err(failed)
+    Ok(cgroup.remove()?)
 }
