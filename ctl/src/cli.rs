@@ -21,11 +21,12 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Global {
-    /// Use this context instead of the current one
-    #[arg(long, global = true, env = "ROADSTEAD_CONTEXT", value_name = "NAME")]
+    /// Use this context instead of the current one (or set ROADSTEAD_CONTEXT)
+    #[arg(long, global = true, env = "ROADSTEAD_CONTEXT", hide_env = true, value_name = "NAME")]
     pub context: Option<String>,
-    /// How to print data
-    #[arg(long, short = 'o', global = true, value_enum, default_value_t = Format::Table)]
+    /// How to print data: table for people, json for programs
+    #[arg(long, short = 'o', global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
+    #[arg(hide_possible_values = true)]
     pub output: Format,
 }
 

@@ -21,7 +21,7 @@ use crate::{output, terminal};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Name of the container; one is made if it has none
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     name: String,
     /// Remove the container when it has ended
     #[arg(long)]
@@ -42,13 +42,13 @@ pub struct Args {
     #[arg(long, short = 'p', value_name = "PORTS", value_parser = spec::port)]
     publish: Vec<PublishedPort>,
     /// Run as this user: UID[:GID] or a name of the image
-    #[arg(long, short = 'u', default_value = "")]
+    #[arg(long, short = 'u', default_value = "", hide_default_value = true)]
     user: String,
     /// Start in this directory
-    #[arg(long, short = 'w', default_value = "")]
+    #[arg(long, short = 'w', default_value = "", hide_default_value = true)]
     workdir: String,
     /// Host name of the container
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     hostname: String,
     /// Run this program instead of the image's entrypoint
     #[arg(long)]

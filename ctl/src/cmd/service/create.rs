@@ -30,10 +30,10 @@ pub struct Args {
     #[arg(long, short = 'e', value_name = "VARIABLE", value_parser = spec::env)]
     env: Vec<String>,
     /// Run as this user: UID[:GID] or a name of the image
-    #[arg(long, short = 'u', default_value = "")]
+    #[arg(long, short = 'u', default_value = "", hide_default_value = true)]
     user: String,
     /// Start in this directory
-    #[arg(long, short = 'w', default_value = "")]
+    #[arg(long, short = 'w', default_value = "", hide_default_value = true)]
     workdir: String,
     /// Label of the service: KEY=VALUE
     #[arg(long, short = 'l', value_name = "LABEL", value_parser = spec::label)]
