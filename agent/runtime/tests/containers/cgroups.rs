@@ -11,7 +11,8 @@ fn directory(path: &str) -> std::path::PathBuf {
 #[test]
 fn a_parent_with_a_neighbour_that_has_no_process_yet_stays() {
     let parent = format!("roadstead-test-{}", std::process::id());
-    std::fs::create_dir_all(directory(&parent).join("neighbour")).expect("this test makes cgroups: run it as root");
+    std::fs::create_dir_all(directory(&parent).join("neighbour"))
+        .expect("this test makes cgroups: run it as root");
     let cgroup = Cgroup::open(&format!("/{parent}")).expect("a cgroup path");
     cgroup.remove_if_empty();
     assert!(directory(&parent).join("neighbour").is_dir(), "somebody else's cgroup was removed");
