@@ -131,6 +131,12 @@ pub struct Container {
     pub image_digest: String,
     /// Entrypoint and command after merging with the image's.
     pub command: Vec<String>,
+    /// Environment after merging with the image's.
+    pub env: Vec<String>,
+    /// Where its program starts.
+    pub working_dir: String,
+    /// What it calls itself.
+    pub hostname: String,
     /// Where it is in its life.
     pub state: ContainerState,
     /// Its first process, in the host's numbering, while it runs.

@@ -163,6 +163,18 @@ impl Network {
         .await
     }
 
+    /// The place of the container that has this address; touches nothing.
+    pub fn endpoint(&self, id: &str, address: Ipv4Addr) -> Endpoint {
+        let subnet = self.inner.config.subnet;
+        Endpoint {
+            address,
+            prefix: subnet.prefix(),
+            gateway: subnet.gateway(),
+            mac: subnet::mac_text(subnet::container_mac(address)),
+            netns: self.netns_path(id),
+        }
+    }
+
     /// Takes the container's namespace, interface and address away. When it returns the host's end is gone and the
     /// address is free; nothing there is fine. Goes on to its end even when the caller stops waiting.
     ///
@@ -255,13 +267,7 @@ impl Network {
         if leased.is_none() {
             inner.links.create_pair(&name, inner.bridge, address, netns.descriptor()).await?;
         }
-        let endpoint = Endpoint {
-            address,
-            prefix: inner.config.subnet.prefix(),
-            gateway: inner.config.subnet.gateway(),
-            mac: subnet::mac_text(subnet::container_mac(address)),
-            netns: path,
-        };
+        let endpoint = self.endpoint(id, address);
         futures::try_join!(inner.links.allow_hairpin(&name), netns.configure(&endpoint))?;
         Ok(endpoint)
     }
