@@ -1,77 +1,71 @@
 //! `/containers`: the list and one container.
 
+use std::collections::BTreeMap;
+
+use agent_engine::image::Image;
 use agent_engine::{Container, ContainerState, Engine, PortMapping, Protocol};
 use axum::Json;
-use axum::extract::{Path, Query, State};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::extract::{Path, State};
+use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;
+use crate::query::{self, Params};
 
-/// Parameters of the list.
-#[derive(Debug, Deserialize)]
-pub(crate) struct ListQuery {
-    all: Option<String>,
-}
+mod detail;
+mod selection;
+mod summary;
+
+/// Images by the digest of their manifest.
+type Images = BTreeMap<String, Image>;
 
 /// `GET /containers/json`.
-pub(crate) async fn list(State(engine): State<Engine>, Query(query): Query<ListQuery>) -> Json<Value> {
-    let all = query.all.is_some_and(|value| is_true(&value));
-    let shown =
-        engine.list().into_iter().filter(|container| all || container.state == ContainerState::Running);
-    let mut rows: Vec<Value> = shown.map(|container| summary(&container)).collect();
-    rows.reverse();
-    Json(Value::Array(rows))
-}
-
-/// Docker reads these, and nothing else, as false.
-fn is_true(value: &str) -> bool {
-    !matches!(value.trim().to_ascii_lowercase().as_str(), "" | "0" | "no" | "false" | "none")
+pub(crate) async fn list(State(engine): State<Engine>, params: Params) -> Result<Json<Value>, ApiError> {
+    not_sized(&params)?;
+    let images = images(&engine).await;
+    let shown = selection::select(&params, engine.list(), &images)?;
+    let now = jiff::Timestamp::now().as_millisecond();
+    let row = |container: &Container| {
+        summary::summary(&engine, container, images.get(&container.image_digest), now)
+    };
+    Ok(Json(shown.iter().map(row).collect()))
 }
 
 /// `GET /containers/{name}/json`.
 pub(crate) async fn inspect(
     State(engine): State<Engine>,
     Path(name): Path<String>,
+    params: Params,
 ) -> Result<Json<Value>, ApiError> {
-    let container = engine.inspect(&name)?;
-    let exit = container.exit.as_ref();
-    let (path, arguments) =
-        container.command.split_first().map_or((String::new(), &[][..]), |(path, rest)| (path.clone(), rest));
-    Ok(Json(json!({
-        "Id": container.id,
-        "Created": rfc3339(container.created_at_ms),
-        "Path": path,
-        "Args": arguments,
-        "Name": format!("/{}", container.name),
-        "Image": container.image_digest,
-        "State": {
-            "Status": container.state.to_string(),
-            "Running": container.state == ContainerState::Running,
-            "Paused": false,
-            "Restarting": false,
-            "Dead": false,
-            "Pid": container.pid.unwrap_or(0),
-            "ExitCode": exit.map_or(0, |exit| exit.code),
-            "OOMKilled": exit.is_some_and(|exit| exit.oom_killed),
-            "Error": container.error.clone().unwrap_or_default(),
-            "StartedAt": rfc3339(container.started_at_ms.unwrap_or(0)),
-            "FinishedAt": rfc3339(exit.map_or(0, |exit| exit.at_ms)),
-        },
-        "Config": {
-            "Image": container.config.image,
-            "Hostname": container.config.hostname,
-            "User": container.config.user,
-            "Env": container.config.env,
-            "Cmd": container.command,
-            "WorkingDir": container.config.working_dir,
-            "Labels": container.config.labels,
-            "Tty": container.config.terminal,
-            "OpenStdin": container.config.open_stdin,
-        },
-        "NetworkSettings": { "Networks": networks(&container), "Ports": port_map(&container.config.ports) },
-        "Mounts": [],
-    })))
+    not_sized(&params)?;
+    let container = engine.inspect(name.trim_start_matches('/'))?;
+    let images = images(&engine).await;
+    Ok(Json(detail::detail(&engine, &container, images.get(&container.image_digest))))
+}
+
+/// A size of 0 would be taken for an answer.
+fn not_sized(params: &Params) -> Result<(), ApiError> {
+    if query::flag(params, "size") {
+        return Err(ApiError::NotSupported("the size of containers".to_owned()));
+    }
+    Ok(())
+}
+
+/// They only complete what is shown, so a damaged one must not hide the containers.
+async fn images(engine: &Engine) -> Images {
+    match engine.images().list().await {
+        Ok(images) => images.into_iter().map(|image| (image.manifest_digest.to_string(), image)).collect(),
+        Err(error) => {
+            tracing::warn!(%error, "containers are shown without what their images say");
+            Images::new()
+        }
+    }
+}
+
+/// The image's labels and the container's own, which win.
+fn labels(container: &Container, image: Option<&Image>) -> BTreeMap<String, String> {
+    let mut labels = image.map(|image| image.config.labels.clone()).unwrap_or_default();
+    labels.extend(container.config.labels.clone());
+    labels
 }
 
 /// Go's zero time stands for a moment that has not come.
@@ -83,36 +77,35 @@ fn rfc3339(at_ms: u64) -> String {
     }
 }
 
-fn summary(container: &Container) -> Value {
-    json!({
-        "Id": container.id,
-        "Names": [format!("/{}", container.name)],
-        "Image": container.config.image,
-        "ImageID": container.image_digest,
-        "Command": container.command.join(" "),
-        "Created": container.created_at_ms / 1000,
-        "Ports": container.config.ports.iter().map(port).collect::<Vec<_>>(),
-        "Labels": container.config.labels,
-        "State": container.state.to_string(),
-        "Status": status(container),
-        "HostConfig": { "NetworkMode": "bridge" },
-        "NetworkSettings": { "Networks": networks(container) },
-        "Mounts": [],
-    })
+/// The one network that every container is in, as it sees it.
+fn networks(engine: &Engine, container: &Container) -> Value {
+    json!({ "bridge": endpoint(engine, container) })
 }
 
-fn status(container: &Container) -> String {
-    match (container.state, &container.exit) {
-        (ContainerState::Created, _) => "Created".to_owned(),
-        (ContainerState::Exited, Some(exit)) => format!("Exited ({})", exit.code),
-        (ContainerState::Exited, None) => "Exited".to_owned(),
-        (ContainerState::Running, _) => "Up".to_owned(),
-    }
+fn endpoint(engine: &Engine, container: &Container) -> Map<String, Value> {
+    let place = container.address.map(|address| engine.network().endpoint(&container.id, address));
+    let fields = [
+        ("IPAMConfig", Value::Null),
+        ("Links", Value::Null),
+        ("Aliases", Value::Null),
+        ("DriverOpts", Value::Null),
+        ("DNSNames", Value::Null),
+        ("NetworkID", json!("")),
+        ("EndpointID", json!("")),
+        ("MacAddress", json!(place.as_ref().map(|place| place.mac.clone()).unwrap_or_default())),
+        ("Gateway", json!(place.as_ref().map(|place| place.gateway.to_string()).unwrap_or_default())),
+        ("IPAddress", json!(place.as_ref().map(|place| place.address.to_string()).unwrap_or_default())),
+        ("IPPrefixLen", json!(place.as_ref().map(|place| place.prefix).unwrap_or_default())),
+        ("IPv6Gateway", json!("")),
+        ("GlobalIPv6Address", json!("")),
+        ("GlobalIPv6PrefixLen", json!(0)),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn networks(container: &Container) -> Value {
-    let address = container.address.map(|address| address.to_string()).unwrap_or_default();
-    json!({ "bridge": { "IPAddress": address } })
+/// A port of the container in Docker's words, such as `80/tcp`.
+fn target(port: &PortMapping) -> String {
+    format!("{}/{}", port.target, protocol(port))
 }
 
 fn protocol(port: &PortMapping) -> &'static str {
@@ -122,35 +115,7 @@ fn protocol(port: &PortMapping) -> &'static str {
     }
 }
 
-fn port(port: &PortMapping) -> Value {
-    json!({ "IP": "0.0.0.0", "PrivatePort": port.target, "PublicPort": port.published, "Type": protocol(port) })
-}
-
-fn port_map(ports: &[PortMapping]) -> Value {
-    let entry = |port: &PortMapping| {
-        let bindings = json!([{ "HostIp": "0.0.0.0", "HostPort": port.published.to_string() }]);
-        (format!("{}/{}", port.target, protocol(port)), bindings)
-    };
-    Value::Object(ports.iter().map(entry).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flags_are_read_as_docker_reads_them() {
-        for (value, expected) in
-            [("1", true), ("true", true), ("yes", true), ("0", false), ("False", false), ("", false)]
-        {
-            assert_eq!(is_true(value), expected, "{value:?}");
-        }
-    }
-
-    #[test]
-    fn a_published_port_has_both_sides() {
-        let mapping = PortMapping { protocol: Protocol::Udp, published: 8053, target: 53 };
-        assert_eq!(port(&mapping)["PublicPort"], 8053);
-        assert_eq!(port_map(&[mapping])["53/udp"][0]["HostPort"], "8053");
-    }
+/// Ports of the host lead to a container only while it runs.
+fn open_ports(container: &Container) -> &[PortMapping] {
+    if container.state == ContainerState::Running { &container.config.ports } else { &[] }
 }

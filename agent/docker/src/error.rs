@@ -25,6 +25,9 @@ pub(crate) enum ApiError {
     /// The path or a parameter makes no sense.
     #[error("{0}")]
     BadRequest(String),
+    /// Docker has it, this engine has not. Clients that only look around know the words and go on.
+    #[error("{0} is not supported by Roadstead")]
+    NotSupported(String),
     /// Nothing answers on this path.
     #[error("page not found")]
     NoSuchPage,
@@ -55,6 +58,7 @@ impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
             Self::TooNew(_) | Self::TooOld(_) | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::NotSupported(_) => StatusCode::NOT_IMPLEMENTED,
             Self::NoSuchPage | Self::NoSuchContainer(_) => StatusCode::NOT_FOUND,
             Self::Engine(error) => match error {
                 EngineError::Ambiguous(..) | EngineError::Invalid { .. } => StatusCode::BAD_REQUEST,

@@ -4,14 +4,15 @@
 //! file is one resource of the API: paths in, engine calls, Docker's JSON out.
 //!
 //! Answered today: `_ping`, `version`, `info`, the list and inspection of
-//! containers, the list of images. Everything else gets Docker's own
-//! `page not found`, so that a client says which call it misses. Deliberately
-//! absent: anything of the cluster, and state of its own.
+//! containers, the list of images. The rest of Docker's calls are refused as not
+//! supported, by name, and what Docker does not know either is a page that is not
+//! found. Deliberately absent: anything of the cluster, and state of its own.
 #![forbid(unsafe_code)]
 
 mod container;
 mod error;
 mod image;
+mod query;
 mod server;
 mod system;
 mod version;

@@ -58,9 +58,45 @@ fn router(engine: Engine) -> Router {
         .route("/containers/json", get(container::list))
         .route("/containers/{name}/json", get(container::inspect))
         .route("/images/json", get(image::list))
-        .fallback(unknown)
+        .fallback(unserved)
         .method_not_allowed_fallback(unknown)
         .with_state(engine)
+}
+
+/// What the calls begin with that Docker has. Its client takes "not found" for a
+/// missing container or image, and would say that instead.
+const FAMILIES: [&str; 22] = [
+    "auth",
+    "build",
+    "commit",
+    "configs",
+    "containers",
+    "distribution",
+    "events",
+    "exec",
+    "grpc",
+    "images",
+    "networks",
+    "nodes",
+    "plugins",
+    "secrets",
+    "services",
+    "session",
+    "swarm",
+    "system",
+    "tasks",
+    "volumes",
+    "checkpoints",
+    "debug",
+];
+
+/// A path that is not served: Docker's clients read "not supported" as such.
+async fn unserved(method: Method, uri: Uri) -> Response {
+    let family = uri.path().split('/').nth(1).unwrap_or_default();
+    if FAMILIES.contains(&family) && method != Method::OPTIONS {
+        return ApiError::NotSupported(format!("{method} {}", uri.path())).into_response();
+    }
+    unknown(method).await
 }
 
 /// Docker knows no "method not allowed", and lets anyone ask for options.

@@ -9,7 +9,13 @@ use serde_json::{Value, json};
 use crate::error::ApiError;
 use crate::version::{MAXIMUM, MINIMUM};
 
+mod host;
+
 const RELEASE: &str = env!("CARGO_PKG_VERSION");
+/// How images and containers are stored, in Docker's words.
+pub(crate) const STORAGE: &str = "overlayfs";
+/// Who runs containers; there is no other.
+pub(crate) const RUNTIME: &str = "roadstead";
 
 /// `HEAD` and `GET /_ping`: the headers are what clients negotiate by.
 pub(crate) async fn ping() -> impl IntoResponse {
@@ -22,9 +28,9 @@ pub(crate) async fn ping() -> impl IntoResponse {
     (headers, "OK")
 }
 
-/// `GET /version`.
+/// `GET /version`. Docker's has a Go version, a commit and a time; this has none.
 pub(crate) async fn version() -> Json<Value> {
-    let kernel = kernel();
+    let (kernel, architecture) = (host::kernel(), host::architecture());
     Json(json!({
         "Platform": { "Name": "Roadstead" },
         "Components": [{
@@ -33,56 +39,113 @@ pub(crate) async fn version() -> Json<Value> {
             "Details": {
                 "ApiVersion": MAXIMUM.to_string(),
                 "MinAPIVersion": MINIMUM.to_string(),
+                "GitCommit": "",
+                "GoVersion": "",
                 "Os": "linux",
-                "Arch": architecture(),
+                "Arch": architecture,
                 "KernelVersion": kernel,
+                "Experimental": "false",
+                "BuildTime": "",
             },
         }],
         "Version": RELEASE,
         "ApiVersion": MAXIMUM.to_string(),
         "MinAPIVersion": MINIMUM.to_string(),
+        "GitCommit": "",
+        "GoVersion": "",
         "Os": "linux",
-        "Arch": architecture(),
+        "Arch": architecture,
         "KernelVersion": kernel,
+        "Experimental": false,
+        "BuildTime": "",
     }))
 }
 
 /// `GET /info`.
 pub(crate) async fn info(State(engine): State<Engine>) -> Result<Json<Value>, ApiError> {
     let images = engine.images().list().await?;
+    let digests: std::collections::BTreeSet<_> =
+        images.iter().map(|image| image.manifest_digest.to_string()).collect();
+    let mut all = json!({ "Images": digests.len() });
+    if let Value::Object(object) = &mut all {
+        for part in [containers(&engine), identity(&engine), abilities(&engine), host::facts()] {
+            if let Value::Object(part) = part {
+                object.extend(part);
+            }
+        }
+    }
+    Ok(Json(all))
+}
+
+fn containers(engine: &Engine) -> Value {
     let containers = engine.list();
     let running = containers.iter().filter(|container| container.state == ContainerState::Running).count();
-    Ok(Json(json!({
+    json!({
         "Containers": containers.len(),
         "ContainersRunning": running,
         "ContainersPaused": 0,
         "ContainersStopped": containers.len() - running,
-        "Images": images.len(),
-        "Driver": "overlay",
-        "Name": hostname(),
+    })
+}
+
+fn identity(engine: &Engine) -> Value {
+    json!({
+        "ID": engine.config().instance(),
         "ServerVersion": RELEASE,
-        "OperatingSystem": "Linux",
-        "OSType": "linux",
-        "Architecture": std::env::consts::ARCH,
-        "KernelVersion": kernel(),
-        "NCPU": std::thread::available_parallelism().map_or(1, usize::from),
-        "Swarm": { "LocalNodeState": "inactive" },
-    })))
+        "DockerRootDir": engine.config().data_dir,
+        "SystemTime": jiff::Timestamp::now().to_string(),
+        "Labels": [],
+        "Debug": false,
+        "NFd": 0,
+        "NGoroutines": 0,
+        "NEventsListener": 0,
+        "ExperimentalBuild": false,
+        "ProductLicense": "",
+        "Warnings": [],
+        "HttpProxy": "",
+        "HttpsProxy": "",
+        "NoProxy": "",
+        "Swarm": {
+            "NodeID": "",
+            "NodeAddr": "",
+            "LocalNodeState": "inactive",
+            "ControlAvailable": false,
+            "Error": "",
+            "RemoteManagers": null,
+        },
+    })
 }
 
-/// Go's name of this machine's architecture, which Docker uses.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
-}
-
-fn kernel() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
-}
-
-fn hostname() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+fn abilities(engine: &Engine) -> Value {
+    let keeps_plain = |name: &String| {
+        (name.clone(), json!({ "Name": name, "Mirrors": [], "Secure": false, "Official": false }))
+    };
+    let insecure: serde_json::Map<String, Value> =
+        engine.config().insecure_registries.iter().map(keeps_plain).collect();
+    json!({
+        "Driver": STORAGE,
+        "DriverStatus": [],
+        "LoggingDriver": "json-file",
+        "Plugins": { "Volume": [], "Network": ["bridge"], "Authorization": null, "Log": ["json-file"] },
+        "Runtimes": { RUNTIME: { "path": engine.config().keeper_program } },
+        "DefaultRuntime": RUNTIME,
+        // Containers go on while the agent is away.
+        "LiveRestoreEnabled": true,
+        "Isolation": "",
+        "InitBinary": "",
+        "ContainerdCommit": { "ID": "" },
+        "RuncCommit": { "ID": "" },
+        "InitCommit": { "ID": "" },
+        "SecurityOptions": [
+            "name=seccomp,profile=builtin", "name=userns", "name=cgroupns", "name=no-new-privileges",
+        ],
+        "DefaultAddressPools": null,
+        "GenericResources": null,
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": {
+            "InsecureRegistryCIDRs": ["127.0.0.0/8"],
+            "IndexConfigs": insecure,
+            "Mirrors": [],
+        },
+    })
 }

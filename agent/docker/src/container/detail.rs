@@ -1,0 +1,232 @@
+//! Everything about one container. Fields of what the engine does not have yet
+//! (mounts, devices, more networks) hold what Docker says of a container without.
+
+use agent_engine::image::Image;
+use agent_engine::{Container, ContainerState, Engine, PortMapping};
+use serde_json::{Map, Value, json};
+
+use super::{endpoint, labels, networks, open_ports, rfc3339, target};
+use crate::system::{RUNTIME, STORAGE};
+
+/// The limit on processes of a container that asks for none.
+const PIDS: u64 = 1024;
+/// The size of every container's `/dev/shm`, in bytes.
+const SHM_SIZE: u64 = 64 << 20;
+
+/// A container as `inspect` shows it.
+pub(super) fn detail(engine: &Engine, container: &Container, image: Option<&Image>) -> Value {
+    let dir = engine.config().container_dir(&container.id);
+    let (path, arguments) = match container.command.split_first() {
+        Some((path, arguments)) => (path.as_str(), arguments),
+        None => ("", &[][..]),
+    };
+    json!({
+        "Id": container.id,
+        "Created": rfc3339(container.created_at_ms),
+        "Path": path,
+        "Args": arguments,
+        "State": state(container),
+        "Image": container.image_digest,
+        "ResolvConfPath": dir.join("resolv.conf"),
+        "HostnamePath": dir.join("hostname"),
+        "HostsPath": dir.join("hosts"),
+        "LogPath": dir.join("log/current"),
+        "Name": format!("/{}", container.name),
+        "RestartCount": 0,
+        "Driver": STORAGE,
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": null,
+        "HostConfig": host_config(engine, container),
+        "GraphDriver": { "Name": STORAGE, "Data": null },
+        "Mounts": [],
+        "Config": config(container, image),
+        "NetworkSettings": network_settings(engine, container, image),
+    })
+}
+
+fn state(container: &Container) -> Value {
+    let exit = container.exit.as_ref();
+    json!({
+        "Status": container.state.to_string(),
+        "Running": container.state == ContainerState::Running,
+        "Paused": false,
+        "Restarting": false,
+        "OOMKilled": exit.is_some_and(|exit| exit.oom_killed),
+        "Dead": false,
+        "Pid": container.pid.unwrap_or(0),
+        "ExitCode": exit.map_or(0, |exit| exit.code),
+        "Error": container.error.as_deref().unwrap_or_default(),
+        "StartedAt": rfc3339(container.started_at_ms.unwrap_or(0)),
+        "FinishedAt": rfc3339(exit.map_or(0, |exit| exit.at_ms)),
+    })
+}
+
+fn config(container: &Container, image: Option<&Image>) -> Value {
+    let config = &container.config;
+    let of_image = image.map(|image| &image.config);
+    let (entrypoint, command) = entrypoint_and_command(container, image);
+    let user = match (config.user.as_str(), of_image) {
+        ("", Some(image)) => image.user.as_str(),
+        (user, _) => user,
+    };
+    let names = |names: Vec<String>| (!names.is_empty()).then(|| set(names));
+    let mut value = json!({
+        "Hostname": container.hostname,
+        "Domainname": "",
+        "User": user,
+        "AttachStdin": false,
+        "AttachStdout": false,
+        "AttachStderr": false,
+        "Tty": config.terminal,
+        "OpenStdin": config.open_stdin,
+        "StdinOnce": false,
+        "Env": container.env,
+        "Cmd": command,
+        "Image": config.image,
+        "Volumes": names(of_image.map(|image| image.volumes.clone()).unwrap_or_default()),
+        "WorkingDir": container.working_dir,
+        "Entrypoint": entrypoint,
+        "OnBuild": null,
+        "Labels": labels(container, image),
+    });
+    let mut add = |name: &str, field: Option<Value>| {
+        if let (Some(object), Some(field)) = (value.as_object_mut(), field) {
+            object.insert(name.to_owned(), field);
+        }
+    };
+    add("ExposedPorts", names(exposed(container, image)));
+    add("StopTimeout", config.stop_grace.map(|grace| json!(grace.as_secs())));
+    let signal = of_image.map(|image| image.stop_signal.as_str()).filter(|signal| !signal.is_empty());
+    add("StopSignal", signal.map(|signal| json!(signal)));
+    value
+}
+
+/// What was merged when the container was made, taken apart again.
+fn entrypoint_and_command<'c>(
+    container: &'c Container,
+    image: Option<&'c Image>,
+) -> (Option<&'c [String]>, &'c [String]) {
+    let own = container.config.entrypoint.as_slice();
+    let of_image = image.map(|image| image.config.entrypoint.as_slice()).unwrap_or_default();
+    let entrypoint = if own.is_empty() { of_image } else { own };
+    match container.command.strip_prefix(entrypoint) {
+        Some(command) if !entrypoint.is_empty() => (Some(entrypoint), command),
+        _ => (None, &container.command),
+    }
+}
+
+/// Docker writes a set as an object of empty objects.
+fn set(names: Vec<String>) -> Value {
+    Value::Object(names.into_iter().map(|name| (name, json!({}))).collect())
+}
+
+/// What the image says it serves, and what is published.
+fn exposed(container: &Container, image: Option<&Image>) -> Vec<String> {
+    let mut ports = image.map(|image| image.config.exposed_ports.clone()).unwrap_or_default();
+    ports.extend(container.config.ports.iter().map(target));
+    ports
+}
+
+fn host_config(engine: &Engine, container: &Container) -> Value {
+    let (config, limits) = (&container.config, &container.config.limits);
+    let memory = limits.memory_bytes.unwrap_or(0);
+    let log = config.log.unwrap_or_default();
+    let mut value = json!({
+        "Binds": null,
+        "ContainerIDFile": "",
+        "LogConfig": {
+            "Type": "json-file",
+            "Config": { "max-size": log.max_bytes.to_string(), "max-file": log.max_files.to_string() },
+        },
+        "NetworkMode": "bridge",
+        "PortBindings": bindings(&config.ports),
+        "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+        "AutoRemove": config.auto_remove,
+        "VolumeDriver": "",
+        "VolumesFrom": null,
+        "CapAdd": null,
+        "CapDrop": null,
+        "CgroupnsMode": "private",
+        "IpcMode": "private",
+        "PidMode": "",
+        "UTSMode": "",
+        "UsernsMode": "",
+        "Privileged": false,
+        "PublishAllPorts": false,
+        "ReadonlyRootfs": false,
+        "SecurityOpt": ["no-new-privileges"],
+        "ShmSize": SHM_SIZE,
+        "Runtime": RUNTIME,
+    });
+    let resources = json!({
+        "CgroupParent": engine.config().cgroup("").trim_end_matches('/'),
+        "CpuShares": 0,
+        "NanoCpus": limits.nano_cpus.unwrap_or(0),
+        "Memory": memory,
+        // Memory and swap together: none but the memory.
+        "MemorySwap": memory,
+        "MemoryReservation": 0,
+        "PidsLimit": limits.pids.unwrap_or(PIDS),
+        "Devices": null,
+        "Ulimits": null,
+    });
+    if let (Some(all), Value::Object(resources)) = (value.as_object_mut(), resources) {
+        all.extend(resources);
+    }
+    value
+}
+
+fn network_settings(engine: &Engine, container: &Container, image: Option<&Image>) -> Value {
+    let mut ports = bindings(open_ports(container));
+    if container.state == ContainerState::Running {
+        for name in exposed(container, image) {
+            ports.entry(name).or_insert(Value::Null);
+        }
+    }
+    let netns = container.address.map(|address| engine.network().endpoint(&container.id, address).netns);
+    let mut value = json!({
+        "Bridge": "",
+        "SandboxID": if netns.is_some() { container.id.as_str() } else { "" },
+        "SandboxKey": netns.unwrap_or_default(),
+        "Ports": ports,
+        "Networks": networks(engine, container),
+    });
+    // What older clients read: the same for the one network there is.
+    if let Some(object) = value.as_object_mut() {
+        let legacy = ["EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress"];
+        let legacy = legacy.into_iter().chain(["IPPrefixLen", "IPv6Gateway", "MacAddress"]);
+        let mut endpoint = endpoint(engine, container);
+        object.extend(legacy.filter_map(|name| endpoint.remove_entry(name)));
+    }
+    value
+}
+
+/// Ports of the host by the container's port, which may have several.
+fn bindings(ports: &[PortMapping]) -> Map<String, Value> {
+    let mut bindings = Map::new();
+    for port in ports {
+        let binding = json!({ "HostIp": "0.0.0.0", "HostPort": port.published.to_string() });
+        if let Value::Array(known) = bindings.entry(target(port)).or_insert_with(|| json!([])) {
+            known.push(binding);
+        }
+    }
+    bindings
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_engine::Protocol;
+
+    use super::*;
+
+    #[test]
+    fn two_ports_of_the_host_may_lead_to_one_of_the_container() {
+        let port = |published, target| PortMapping { protocol: Protocol::Tcp, published, target };
+        let bindings = bindings(&[port(8080, 80), port(8081, 80), port(53, 53)]);
+        assert_eq!(bindings["80/tcp"][1]["HostPort"], "8081");
+        assert_eq!(bindings["53/tcp"], json!([{ "HostIp": "0.0.0.0", "HostPort": "53" }]));
+    }
+}
