@@ -6,9 +6,9 @@
 //! spans and one line in the log, nothing else.
 
 mod export;
+mod fields;
 mod steps;
 
-use std::fmt::{self, Debug};
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -19,11 +19,9 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use proto::v1::TaskAssignment;
 use tracing::Span;
-use tracing::field::{Empty, Field};
+use tracing::field::Empty;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::ParseError;
-use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -72,7 +70,7 @@ pub fn start() -> Telemetry {
     let (filter, misread) = filter(&wanted);
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let lines = tracing_subscriber::fmt::layer().compact().with_ansi(colour);
-    let lines = lines.fmt_fields(debug_fn(show).delimited(" ")).with_writer(std::io::stderr);
+    let lines = lines.fmt_fields(fields::Fields).with_writer(std::io::stderr);
     let traces = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("agent"))
         .with_location(false)
@@ -85,7 +83,7 @@ pub fn start() -> Telemetry {
         tracing::warn!(RUST_LOG = wanted, %error, "logging at info");
     }
     if let Some(error) = refused {
-        tracing::warn!(%error, "{ENDPOINT} makes no sense; traces are not exported");
+        tracing::warn!(%error, "traces are not exported");
     }
     Telemetry { provider }
 }
@@ -97,15 +95,6 @@ fn filter(wanted: &str) -> (EnvFilter, Option<ParseError>) {
     match EnvFilter::try_new(with_quiet(directives)) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new(with_quiet(DEFAULT_FILTER)), Some(error)),
-    }
-}
-
-/// A field as it is logged; what only the collector reads is not.
-fn show(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
-    match field.name() {
-        "message" => write!(writer, "{value:?}"),
-        name if name.starts_with("otel.") || name.starts_with("log.") => Ok(()),
-        name => write!(writer, "{name}={value:?}"),
     }
 }
 

@@ -9,8 +9,8 @@
 //! command carries is an opaque string made by [`current_traceparent`].
 
 mod export;
+mod fields;
 
-use std::fmt;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -21,11 +21,8 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use opentelemetry_sdk::{Resource, error::OTelSdkError};
 use tonic::metadata::{KeyRef, MetadataMap};
 use tracing::Span;
-use tracing::field::Field;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::ParseError;
-use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer};
@@ -88,7 +85,7 @@ pub fn init(service: &'static str) -> Result<Telemetry, TelemetryError> {
     let (filter, misread) = filter(&wanted);
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let console = tracing_subscriber::fmt::layer().compact().with_target(false).with_ansi(colour);
-    let console = console.fmt_fields(debug_fn(show).delimited(" ")).with_writer(std::io::stderr);
+    let console = console.fmt_fields(fields::Fields).with_writer(std::io::stderr);
     let traces = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer(service))
         .with_location(false)
@@ -100,7 +97,7 @@ pub fn init(service: &'static str) -> Result<Telemetry, TelemetryError> {
         tracing::warn!(RUST_LOG = wanted, %error, "logging at info");
     }
     if let Some(error) = refused {
-        tracing::warn!(%error, "{ENDPOINT} makes no sense; traces are not exported");
+        tracing::warn!(%error, "traces are not exported");
     }
     Ok(Telemetry { provider })
 }
@@ -112,15 +109,6 @@ fn filter(wanted: &str) -> (EnvFilter, Option<ParseError>) {
     match EnvFilter::try_new(with_quiet(directives)) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new(with_quiet(DEFAULT_FILTER)), Some(error)),
-    }
-}
-
-/// A field as it is logged; what only the collector reads is not.
-fn show(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
-    match field.name() {
-        "message" => write!(writer, "{value:?}"),
-        name if name.starts_with("otel.") || name.starts_with("log.") => Ok(()),
-        name => write!(writer, "{name}={value:?}"),
     }
 }
 
