@@ -36,7 +36,15 @@ impl<'h> Dev<'h> {
     /// # Panics
     /// When it is not ready within 10 seconds, which is what it promises.
     pub fn start(host: &'h Host, root: &Path, arguments: &[&str]) -> Self {
-        let mut dev = Self::spawn(host, root, arguments);
+        Self::start_with(host, root, arguments, &[])
+    }
+
+    /// As [`Dev::start`], with variables in the environment of all its programs.
+    ///
+    /// # Panics
+    /// When it is not ready within 10 seconds, which is what it promises.
+    pub fn start_with(host: &'h Host, root: &Path, arguments: &[&str], variables: &[(&str, String)]) -> Self {
+        let mut dev = Self::spawn_with(host, root, arguments, variables);
         let said = dev.wait_for_note("ready");
         assert!(said.is_ok(), "ctl dev is not ready: {}", said.unwrap_err());
         dev
@@ -47,9 +55,14 @@ impl<'h> Dev<'h> {
     /// # Panics
     /// When the program is not there.
     pub fn spawn(host: &'h Host, root: &Path, arguments: &[&str]) -> Self {
+        Self::spawn_with(host, root, arguments, &[])
+    }
+
+    fn spawn_with(host: &'h Host, root: &Path, arguments: &[&str], variables: &[(&str, String)]) -> Self {
         let data = root.join("data").display().to_string();
         let line = [&["dev", "--data-dir", &data], arguments].concat();
         let mut command = ctl(host, root, &line);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.stderr(Stdio::piped()).stdout(Stdio::null());
         let mut child = command.spawn().expect("nsenter starts");
         let stderr = child.stderr.take().expect("stderr is piped");

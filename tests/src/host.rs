@@ -2,6 +2,7 @@
 //! [`Lan`], an address that others reach. Everything else (files, processes,
 //! cgroups) is the machine's.
 
+use std::net::TcpListener;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -45,6 +46,21 @@ impl Host {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", self.name)).arg("--").arg(program);
         command
+    }
+
+    /// A socket of this process that listens on this host.
+    ///
+    /// # Panics
+    /// When the address is taken.
+    pub fn listen(&self, address: &str) -> TcpListener {
+        let namespace = std::fs::File::open(format!("/run/netns/{}", self.name)).expect("the host exists");
+        let address = address.to_owned();
+        // A thread of its own: the namespace is the thread's, and where a socket was made it stays.
+        let listening = std::thread::spawn(move || {
+            nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).expect("we are root");
+            TcpListener::bind(address).expect("the address is free")
+        });
+        listening.join().expect("a free address")
     }
 
     /// The address on the LAN.
