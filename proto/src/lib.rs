@@ -1,6 +1,7 @@
-//! The wire types and gRPC services of Roadstead, generated from the `.proto`
-//! files beside this crate. Those files are the documentation of each
-//! interface; nothing is written here by hand, and no logic belongs here.
+//! The wire types (`prost`) and gRPC services (`tonic`, `tonic_prost`) of
+//! Roadstead, generated from the `.proto` files beside this crate. Those files
+//! are the documentation of each interface; nothing is written here by hand, and
+//! no logic belongs here.
 #![forbid(unsafe_code)]
 #![allow(
     missing_docs,

@@ -1,6 +1,7 @@
 //! Who may import whom. Only a crate boundary turns "must never" into an error of
 //! the compiler, so the manifests are the boundaries, and this is their list.
 
+use crate::manifests;
 use crate::tree::{File, Violation};
 
 /// Our own crates.
@@ -89,10 +90,13 @@ pub(crate) fn judge(file: &File) -> Vec<Violation> {
     let Some(boundary) = BOUNDARIES.iter().find(|boundary| boundary.manifest == folder) else {
         return vec![file.violation(1, "a crate without a boundary: decide what it may import")];
     };
-    let table: toml::Table = file.text.parse().unwrap_or_default();
-    let Some(toml::Value::Table(entries)) = table.get("dependencies") else { return Vec::new() };
+    let is_ours = |name: &str| OURS.contains(&name);
+    let shipped = manifests::dependencies(file, &["dependencies"]);
+    // What tests and build scripts take from others is their business.
+    let mut beside = manifests::dependencies(file, &["dev-dependencies", "build-dependencies"]);
+    beside.retain(|name| is_ours(name));
     let crosses = |name: &&String| {
-        if OURS.contains(&name.as_str()) {
+        if is_ours(name) {
             return !boundary.ours.contains(&name.as_str());
         }
         match boundary.others {
@@ -100,8 +104,9 @@ pub(crate) fn judge(file: &File) -> Vec<Violation> {
             Others::Never(banned) => banned.contains(&name.as_str()),
         }
     };
-    entries
-        .keys()
+    shipped
+        .iter()
+        .chain(&beside)
         .filter(crosses)
         .map(|name| file.violation(1, format!("{folder} must not import {name}")))
         .collect()
@@ -126,4 +131,9 @@ fn imports_across_a_boundary_are_found() {
         assert_eq!(judge(&manifest(folder, dependency)).len(), 1, "{folder} -> {dependency}");
     }
     assert!(judge(&manifest("controller", "controller-core")).is_empty());
+    for section in ["[target.'cfg(unix)'.dependencies]", "[dev-dependencies]", "[build-dependencies]"] {
+        let file =
+            File::example("controller/core/Cargo.toml", &format!("{section}\nproto.workspace = true\n"));
+        assert_eq!(judge(&file).len(), 1, "{section}");
+    }
 }

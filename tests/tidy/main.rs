@@ -7,7 +7,9 @@
 
 mod boundaries;
 mod heads;
+mod imports;
 mod manifests;
+mod map;
 mod sizes;
 mod tree;
 mod words;
@@ -29,6 +31,21 @@ fn every_crate_keeps_its_boundary() {
 #[test]
 fn versions_stand_in_the_root_manifest_only() {
     check("a manifest states a version of its own", &tree::manifests(), manifests::judge);
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let (manifests, sources) = (tree::manifests(), tree::sources());
+    check("a dependency that nobody uses", &manifests, |file| manifests::unused(file, &manifests, &sources));
+    check("a version that no crate takes", &tree::root_manifest(), |file| {
+        manifests::untaken(file, &manifests)
+    });
+}
+
+#[test]
+fn what_the_documents_name_exists() {
+    let paths = tree::paths();
+    check("a document names what is not there", &tree::documents(), |file| map::judge(file, &paths));
 }
 
 #[test]

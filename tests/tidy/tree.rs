@@ -125,6 +125,21 @@ pub(crate) fn manifests() -> Vec<File> {
     read(|path| path.ends_with("/Cargo.toml"))
 }
 
+/// The workspace's own manifest.
+pub(crate) fn root_manifest() -> Vec<File> {
+    read(|path| path == "Cargo.toml")
+}
+
+/// What people read.
+pub(crate) fn documents() -> Vec<File> {
+    read(|path| path.ends_with(".md"))
+}
+
+/// The path of every file.
+pub(crate) fn paths() -> Vec<String> {
+    texts().into_iter().map(|file| file.path).collect()
+}
+
 /// Everything that is text.
 pub(crate) fn texts() -> Vec<File> {
     read(|path| path != "Cargo.lock")

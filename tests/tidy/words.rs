@@ -1,5 +1,8 @@
 //! Words that belong in certain folders only, and words that belong nowhere.
 
+use std::collections::BTreeSet;
+
+use crate::imports;
 use crate::tree::{File, Violation};
 
 /// A word and the only places it may stand in.
@@ -16,6 +19,17 @@ struct Rule {
 
 const EVERYWHERE: &[&str] = &[""];
 const CORE: &[&str] = &["controller/core/src/"];
+const RUNTIME: &[&str] = &["agent/runtime/src/"];
+const UNSAFE: &[&str] = &["agent/runtime/src/sys/", "agent/runtime/src/process/", "tests/tidy/"];
+/// Pure functions outside the core.
+const PURE: &[&str] = &[
+    "agent/runtime/src/plan",
+    "agent/src/assignment.rs",
+    "agent/src/task/machine.rs",
+    "controller/src/consensus/driver.rs",
+    "controller/src/consensus/step.rs",
+    "controller/src/convert",
+];
 
 const fn never_in_core(word: &'static str) -> Rule {
     Rule { word, within: CORE, except: &[], in_tests: false, why: "the brain is a pure function" }
@@ -29,7 +43,22 @@ const fn only_in(word: &'static str, except: &'static [&'static str], why: &'sta
     Rule { word, within: EVERYWHERE, except, in_tests: true, why }
 }
 
-const RULES: [Rule; 36] = [
+/// The keeper's own directory is the host's; everything else in the runtime may be an image's.
+const fn by_descriptor(word: &'static str) -> Rule {
+    let why = "a root file system is only ever handled as a descriptor";
+    Rule { word, within: RUNTIME, except: &["agent/runtime/src/keeper/"], in_tests: false, why }
+}
+
+const fn one_thread(word: &'static str) -> Rule {
+    let why = "the keeper has one thread, because its children are copies of it";
+    Rule { word, within: RUNTIME, except: &[], in_tests: false, why }
+}
+
+const fn time_is_an_argument(word: &'static str) -> Rule {
+    Rule { word, within: PURE, except: &[], in_tests: false, why: "a pure function reads no clock" }
+}
+
+const RULES: &[Rule] = &[
     never_in_core("HashMap"),
     never_in_core("HashSet"),
     never_in_core("SystemTime"),
@@ -61,11 +90,6 @@ const RULES: [Rule; 36] = [
         "its flush is no fsync: one module knows",
     ),
     only_in("cgroups_rs::", &["agent/runtime/src/cgroup", "tests/tidy/"], "cgroups stay behind one trait"),
-    only_in(
-        "nlink::",
-        &["agent/engine/src/network/", "agent/engine/tests/", "tests/tidy/"],
-        "netfilter stays in the network",
-    ),
     only_in(
         "rtnetlink::",
         &["agent/engine/src/network/", "agent/engine/tests/", "tests/tidy/"],
@@ -101,12 +125,27 @@ const RULES: [Rule; 36] = [
         in_tests: true,
         why: "no helper processes",
     },
+    by_descriptor("std::fs"),
+    by_descriptor("File::open("),
+    by_descriptor("File::create("),
+    by_descriptor("OpenOptions"),
+    by_descriptor(".canonicalize()"),
+    by_descriptor(".is_dir()"),
+    by_descriptor(".is_file()"),
+    by_descriptor(".metadata()"),
+    by_descriptor(".read_dir()"),
+    by_descriptor(".read_link()"),
+    one_thread("thread::spawn"),
+    one_thread("thread::scope"),
+    one_thread("thread::Builder"),
+    time_is_an_argument("SystemTime"),
+    time_is_an_argument("Instant"),
     Rule {
-        word: "std::fs::",
-        within: &["agent/runtime/src/plan", "agent/runtime/src/rootfs"],
+        word: "proto::",
+        within: &["controller/src/consensus", "controller/src/leader.rs", "controller/src/store.rs"],
         except: &[],
-        in_tests: false,
-        why: "a root file system is only ever handled as a descriptor",
+        in_tests: true,
+        why: "the wire stays in the plumbing",
     },
     Rule {
         word: "anyhow",
@@ -130,15 +169,15 @@ const RULES: [Rule; 36] = [
     Rule { in_tests: false, ..nowhere("unreachable!(", "make it so that the compiler knows") },
     only_in("dbg!(", &["tests/tidy/"], "left over from debugging"),
     only_in("#[allow(", &["tests/tidy/"], "use #[expect(.., reason = ..)]"),
+    only_in("#![allow(", &["proto/src/lib.rs", "tests/tidy/"], "only generated code is left as it is"),
     only_in("#[ignore", &["tests/tidy/"], "a test that does not run is none"),
     only_in("TODO", &["tests/tidy/"], "file an issue"),
     only_in("FIXME", &["tests/tidy/"], "mend it"),
     only_in("XXX", &["tests/tidy/"], "mend it"),
-    only_in(
-        "unsafe {",
-        &["agent/runtime/src/sys", "agent/runtime/src/process", "tests/tidy/"],
-        "two folders hold all unsafe code",
-    ),
+    only_in("unsafe {", UNSAFE, "two folders hold all unsafe code"),
+    only_in("unsafe fn", UNSAFE, "two folders hold all unsafe code"),
+    only_in("unsafe impl", UNSAFE, "two folders hold all unsafe code"),
+    only_in("unsafe extern", UNSAFE, "two folders hold all unsafe code"),
 ];
 
 fn stands_in(path: &str, prefixes: &[&str]) -> bool {
@@ -148,21 +187,27 @@ fn stands_in(path: &str, prefixes: &[&str]) -> bool {
 /// Refuses each word that stands outside its places. Comments may mention anything.
 pub(crate) fn judge(file: &File) -> Vec<Violation> {
     let tests_begin = file.tests_begin();
+    let imported = imports::paths(&file.text);
     let mut found = Vec::new();
-    for rule in &RULES {
+    for rule in RULES {
         if !stands_in(&file.path, rule.within) || stands_in(&file.path, rule.except) {
             continue;
         }
-        for (index, line) in file.text.lines().enumerate() {
-            if !rule.in_tests && index >= tests_begin {
-                break;
-            }
-            if contains(line, rule.word) {
-                found.push(file.violation(index + 1, format!("{}: {}", rule.word, rule.why)));
-            }
-        }
+        let written = file.text.lines().enumerate().filter(|(_, line)| contains(line, rule.word));
+        let mut lines: BTreeSet<usize> = written.map(|(index, _)| index + 1).collect();
+        lines.extend(imported.iter().filter(|(_, path)| leads_to(path, rule.word)).map(|(line, _)| *line));
+        let counts = |line: &usize| rule.in_tests || *line <= tests_begin;
+        let violation = |line| file.violation(line, format!("{}: {}", rule.word, rule.why));
+        found.extend(lines.into_iter().filter(counts).map(violation));
     }
     found
+}
+
+/// Whether an imported path is the one a word stands for, or below it.
+fn leads_to(path: &str, word: &str) -> bool {
+    let module = word.trim_end_matches("::");
+    let below = path.strip_prefix(module);
+    word.contains("::") && below.is_some_and(|below| below.is_empty() || below.starts_with("::"))
 }
 
 /// Whether the word stands in the code of a line, not as the end of a longer one.
@@ -197,11 +242,24 @@ mod tests {
 
     #[test]
     fn each_rule_finds_its_word() {
-        for rule in &RULES {
+        for rule in RULES {
             let folder = rule.within[0];
             let bad = file(&format!("{folder}somewhere.rs"), &format!("//! x\nlet a = {} b;\n", rule.word));
             assert!(!judge(&bad).is_empty(), "{} is not found", rule.word);
         }
+    }
+
+    #[test]
+    fn imports_by_tree_or_other_name_are_found() {
+        for (path, text) in [
+            ("controller/core/src/a.rs", "//! x\nuse std::{\n    collections::BTreeMap,\n    fs,\n};\n"),
+            ("controller/core/src/a.rs", "//! x\nuse std::net as wire;\n"),
+            ("agent/src/a.rs", "//! x\nuse sled as store;\n"),
+            ("agent/runtime/src/process/a.rs", "//! x\nuse std::{fs::File, io};\n"),
+        ] {
+            assert_eq!(judge(&file(path, text)).len(), 1, "{text}");
+        }
+        assert!(judge(&file("controller/core/src/a.rs", "//! x\nuse std::{fmt, io};\n")).is_empty());
     }
 
     #[test]
