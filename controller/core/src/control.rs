@@ -24,6 +24,9 @@ pub const HEARTBEAT: Duration = Duration::from_secs(2);
 pub const LEASE: Duration = Duration::from_secs(6);
 /// The first lease of every node under a new leader: agents need time to find it.
 pub const FIRST_LEASE: Duration = Duration::from_secs(15);
+/// Steps that are further apart than this, or go back this far, mean that the leader was stopped or its clock set:
+/// nobody could have been heard meanwhile.
+pub const GAP: Duration = Duration::from_secs(2);
 /// How long a proposal may take before it is made again. Making it twice does no harm.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 /// The most changes of one plan, which is one entry of the log.
@@ -82,6 +85,8 @@ pub enum Effect {
 #[derive(Debug, Default)]
 pub struct Control {
     leading: bool,
+    /// When the last step was.
+    last: Timestamp,
     notified: u64,
     leases: lease::Leases,
     reports: report::Reports,
@@ -103,9 +108,13 @@ impl Control {
 
     /// Takes one input in and says what is to be done about everything known by now.
     pub fn step(&mut self, state: &State, input: Input, now: Timestamp, ids: &mut Ids) -> Vec<Effect> {
+        if self.leading && self.last.since(now).max(now.since(self.last)) > GAP {
+            self.leases.begin(state, now);
+        }
+        self.last = now;
         match input {
             Input::BecameLeader => {
-                *self = Self { leading: true, ..Self::default() };
+                *self = Self { leading: true, last: now, ..Self::default() };
                 self.leases.begin(state, now);
             }
             Input::LostLeadership => *self = Self::default(),

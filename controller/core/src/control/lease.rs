@@ -19,8 +19,9 @@ pub(super) struct Leases {
 }
 
 impl Leases {
-    /// A new leader gives every node that was up time to find it.
+    /// A new leader, or one that was away, gives every node that was up time to find it.
     pub(super) fn begin(&mut self, state: &State, now: Timestamp) {
+        *self = Self::default();
         for node in state.nodes().filter(|node| node.is_ready()) {
             self.extend(node.id, now.plus(FIRST_LEASE));
         }

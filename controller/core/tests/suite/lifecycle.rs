@@ -35,6 +35,20 @@ fn the_count_of_failures_survives_a_change_of_leader() {
 }
 
 #[test]
+fn a_leader_that_was_stopped_or_whose_clock_was_set_blames_no_node() {
+    let mut cluster = Cluster::new(2);
+    cluster.create(spec("web", 4, 0));
+    cluster.settle();
+    let before: Vec<_> = cluster.state.tasks().map(|task| task.id).collect();
+    for jump in [60_000, -30_000, 5_000] {
+        cluster.now = Timestamp(cluster.now.0.saturating_add_signed(jump));
+        cluster.run(Duration::from_secs(20));
+        assert!(cluster.state.nodes().all(|node| node.status == NodeStatus::Ready), "after {jump} ms");
+        assert_eq!(cluster.state.tasks().map(|task| task.id).collect::<Vec<_>>(), before, "after {jump} ms");
+    }
+}
+
+#[test]
 fn a_leader_whose_clock_is_behind_paces_restarts_and_notices_a_failing_update() {
     let mut cluster = Cluster::new(1);
     cluster.images.insert("bad".into(), Behaviour::Crash);
