@@ -1,5 +1,6 @@
 //! Objects of the State, as people see them.
 
+use controller_core::reconcile::restart;
 use controller_core::{Desired, Node, Service, State, Task, TaskState};
 use proto::v1;
 
@@ -50,6 +51,7 @@ pub(crate) fn task(state: &State, task: &Task) -> v1::Task {
         created_at_ms: task.created_at.0,
         spec_version: task.spec_version,
         pid: task.pid,
+        retry_at_ms: restart::retry_at(task).unwrap_or_default().0,
     }
 }
 

@@ -130,10 +130,15 @@ pub struct TaskRow {
     exit_code: Option<i32>,
     message: String,
     error: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    retry_at: String,
+    #[serde(skip)]
+    retry_in: String,
 }
 
 impl From<&v1::Task> for TaskRow {
     fn from(task: &v1::Task) -> Self {
+        let now_ms = time::now_ms();
         Self {
             id: task.id.clone(),
             service: task.service_name.clone(),
@@ -143,12 +148,14 @@ impl From<&v1::Task> for TaskRow {
             desired_state: state_name(task.desired_state),
             state: state_name(task.state),
             since: time::rfc3339(task.state_since_ms),
-            age: time::age(task.state_since_ms, time::now_ms()),
+            age: time::age(task.state_since_ms, now_ms),
             address: task.address.clone(),
             pid: task.pid,
             exit_code: task.exit_code,
             message: task.message.clone(),
             error: task.error.clone(),
+            retry_at: time::rfc3339(task.retry_at_ms),
+            retry_in: time::until(task.retry_at_ms, now_ms),
         }
     }
 }
@@ -167,7 +174,7 @@ impl Row for TaskRow {
             self.desired_state.to_owned(),
             self.state.to_owned(),
             self.age.clone(),
-            why.clone(),
+            if self.retry_in.is_empty() { why.clone() } else { format!("{why}; next try in {}", self.retry_in) },
         ]
     }
 }

@@ -22,6 +22,14 @@ pub fn age(at_ms: u64, now_ms: u64) -> String {
     }
 }
 
+/// How long until a moment, for people, rounded up; empty when it has passed or is none.
+pub fn until(at_ms: u64, now_ms: u64) -> String {
+    match at_ms.saturating_sub(now_ms) {
+        0 => String::new(),
+        left => age(1, 1 + left.next_multiple_of(1000)),
+    }
+}
+
 /// A moment as RFC 3339 in UTC; empty for 0.
 pub fn rfc3339(at_ms: u64) -> String {
     let moment = i64::try_from(at_ms).ok().filter(|ms| *ms > 0).map(jiff::Timestamp::from_millisecond);
@@ -41,6 +49,13 @@ mod tests {
         for (at, expected, now) in cases {
             assert_eq!(age(at, now), expected);
         }
+    }
+
+    #[test]
+    fn what_has_passed_is_not_waited_for() {
+        assert_eq!(until(5_000, 3_500), "2s");
+        assert_eq!(until(5_000, 5_000), "");
+        assert_eq!(until(0, 5_000), "");
     }
 
     #[test]

@@ -41,6 +41,12 @@ pub fn due(task: &Task) -> Timestamp {
     task.since.plus(delay(failures(task)))
 }
 
+/// When another task takes the slot of this one, if it ended by itself and is still wanted.
+#[must_use]
+pub fn retry_at(task: &Task) -> Option<Timestamp> {
+    (task.is_wanted() && task.state.ended_by_itself()).then(|| due(task))
+}
+
 /// Looks for slots of one service that need a new task.
 pub fn plan(view: &View, now: Timestamp, ids: &mut Ids) -> Outcome {
     let mut outcome = Outcome::default();
