@@ -98,11 +98,17 @@ impl World for Containers {
                 pid: container.pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default(),
             },
             (ContainerState::Exited, Some(exit)) => {
-                Seen::Exited(Ended { code: exit.code, out_of_memory: exit.oom_killed, at_ms: exit.at_ms })
+                let out_of_memory = exit.oom_killed;
+                Seen::Exited(Ended {
+                    code: exit.code,
+                    out_of_memory,
+                    reason: container.error,
+                    at_ms: exit.at_ms,
+                })
             }
             (ContainerState::Exited, None) => {
                 let at_ms = container.started_at_ms.unwrap_or(container.created_at_ms);
-                Seen::Exited(Ended { code: 255, out_of_memory: false, at_ms })
+                Seen::Exited(Ended { code: 255, out_of_memory: false, reason: container.error, at_ms })
             }
         }
     }

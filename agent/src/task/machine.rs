@@ -60,6 +60,8 @@ pub struct Ended {
     pub code: i32,
     /// The kernel killed it for want of memory.
     pub out_of_memory: bool,
+    /// What the engine knows better than the code tells: nobody saw it end.
+    pub reason: Option<String>,
     /// When, milliseconds since 1970.
     pub at_ms: u64,
 }
@@ -218,10 +220,11 @@ fn own_end(ended: &Ended) -> Status {
     if ended.code == 0 {
         return Status { exit_code, ..Status::plain(TaskState::Complete, ended.at_ms, "exited with code 0") };
     }
-    let error = match ended.code {
+    let error = match (&ended.reason, ended.code) {
+        (Some(reason), _) => reason.clone(),
         _ if ended.out_of_memory => "killed: it used more memory than its limit".to_owned(),
-        code @ 129..=192 => format!("killed by signal {}", code - 128),
-        code => format!("exited with code {code}"),
+        (None, code @ 129..=192) => format!("killed by signal {}", code - 128),
+        (None, code) => format!("exited with code {code}"),
     };
     Status { exit_code, ..failure(TaskState::Failed, ended.at_ms, error) }
 }

@@ -75,7 +75,7 @@ impl World {
 }
 
 fn exited(code: i32) -> Seen {
-    Seen::Exited(Ended { code, out_of_memory: false, at_ms: 5 })
+    Seen::Exited(Ended { code, out_of_memory: false, reason: None, at_ms: 5 })
 }
 
 fn always(_: &Action) -> bool {
@@ -232,4 +232,14 @@ proptest! {
         world.settle(desired, always);
         prop_assert!(!world.work.iter().any(|work| matches!(work, Action::Prepare | Action::Start)));
     }
+}
+
+#[test]
+fn what_the_engine_knows_of_an_end_is_told_instead_of_its_code() {
+    let lost = "its keeper was lost; it was killed".to_owned();
+    let ended = Ended { code: 137, out_of_memory: false, reason: Some(lost.clone()), at_ms: 5 };
+    let world = World::new(TaskState::Running, Seen::Exited(ended));
+    let action = step(&world.task, Desired::Running, &world.observed, 0);
+    let Action::Advance(status) = action else { panic!("an end is recorded, not {action:?}") };
+    assert_eq!((status.state, status.error), (TaskState::Failed, lost));
 }
