@@ -35,9 +35,9 @@ const DEFAULT_FILTER: &str = "info";
 /// What others say is left out unless `RUST_LOG` names them. Of the log engine only errors: the zeros that a killed
 /// process leaves behind are a warning to it, and the scan before it says what matters.
 const QUIET: &str = "raft_engine=error,h2=warn,hyper=warn,hyper_util=warn,rustls=warn,tonic=warn,tower=warn";
-/// What becomes spans. The exporter's own HTTP/2 spans would feed the exporter.
-const TRACED: &str =
-    "info,h2=off,hyper=off,hyper_util=off,tonic=off,tower=off,raft_engine=off,opentelemetry=off";
+/// What becomes spans. The exporter's own HTTP/2 spans would feed the exporter, and a session lasts for days.
+const TRACED: &str = "info,h2=off,hyper=off,hyper_util=off,tonic=off,tower=off,raft_engine=off,opentelemetry=off,\
+    controller::dispatch::session=off";
 /// How long the last spans may take. A collector that does not answer is not waited for any longer.
 const LAST_SPANS: Duration = Duration::from_secs(2);
 

@@ -153,5 +153,7 @@ fn the_last_spans_are_sent_at_the_end() {
     let at_once = collector.spans().len();
     the_service_is_one_trace(&collector);
     collector.find("ctl", "ctl dev", None);
+    let session = collector.spans().into_iter().find(|span| span.name == "session");
+    assert!(session.is_none(), "a session lasts for days, and no span should: {session:?}");
     assert_eq!(collector.spans().len(), at_once, "spans came after the end");
 }
