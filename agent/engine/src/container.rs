@@ -17,6 +17,7 @@ pub mod logs;
 pub(crate) mod ports;
 pub(crate) mod record;
 pub(crate) mod remove;
+mod signal;
 pub(crate) mod spec;
 mod usage;
 pub(crate) mod user;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::record::{Entry, Phase, RANGES, Record, short};
-use super::{ContainerConfig, ContainerEventKind, MEMORY_MINIMUM, files, identity, spec, user};
+use super::{ContainerConfig, ContainerEventKind, MEMORY_MINIMUM, files, identity, signal, spec, user};
 use crate::EngineError;
 use crate::engine::Inner;
 use crate::image::{Image, Reference};
@@ -58,7 +58,7 @@ impl Inner {
         let (layers_of_user, wanted) = (layers, wanted_user.clone());
         let identity = blocking(move || user::look_up(&layers_of_user, &wanted)).await?;
         let working_dir = working_dir(&config, &image)?;
-        let stop_signal = signal(&image.config.stop_signal).unwrap_or(15);
+        let stop_signal = signal::parse(&image.config.stop_signal).unwrap_or(15);
         let env = spec::merge_environment(&[&image.config.env, &config.env]);
         let id = identity::new_id().map_err(|error| EngineError::file("read", "/dev/urandom", error))?;
         let hostname = if config.hostname.is_empty() { short(&id) } else { config.hostname.clone() };
@@ -171,10 +171,11 @@ fn check(config: &ContainerConfig) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// An entrypoint that is given drops the image's command, as in Docker.
+/// An entrypoint that is given drops the image's command, and an empty one means none, as in Docker.
 fn command(config: &ContainerConfig, image: &Image) -> Result<Vec<String>, EngineError> {
     let replaces = !config.entrypoint.is_empty();
-    let entrypoint = if replaces { &config.entrypoint } else { &image.config.entrypoint };
+    let given: &[String] = if config.entrypoint == [""] { &[] } else { &config.entrypoint };
+    let entrypoint = if replaces { given } else { &image.config.entrypoint };
     let arguments = if config.command.is_empty() && !replaces { &image.config.cmd } else { &config.command };
     let command: Vec<String> = entrypoint.iter().chain(arguments).cloned().collect();
     match command.first() {
@@ -192,46 +193,6 @@ fn working_dir(config: &ContainerConfig, image: &Image) -> Result<String, Engine
         path if path.starts_with('/') && !path.contains('\0') => Ok(path.to_owned()),
         path => Err(EngineError::invalid("working directory", format!("{path:?} is not an absolute path"))),
     }
-}
-
-/// A signal by name, with or without `SIG`, or number.
-fn signal(text: &str) -> Option<i32> {
-    let upper = text.trim().to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let names = [
-        ("HUP", 1),
-        ("INT", 2),
-        ("QUIT", 3),
-        ("ILL", 4),
-        ("TRAP", 5),
-        ("ABRT", 6),
-        ("BUS", 7),
-        ("FPE", 8),
-        ("KILL", 9),
-        ("USR1", 10),
-        ("SEGV", 11),
-        ("USR2", 12),
-        ("PIPE", 13),
-        ("ALRM", 14),
-        ("TERM", 15),
-        ("CHLD", 17),
-        ("CONT", 18),
-        ("STOP", 19),
-        ("TSTP", 20),
-        ("TTIN", 21),
-        ("TTOU", 22),
-        ("URG", 23),
-        ("XCPU", 24),
-        ("XFSZ", 25),
-        ("VTALRM", 26),
-        ("PROF", 27),
-        ("WINCH", 28),
-        ("IO", 29),
-        ("PWR", 30),
-        ("SYS", 31),
-    ];
-    let by_name = names.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
-    by_name.or_else(|| name.parse().ok().filter(|number| (1..=64).contains(number)))
 }
 
 #[cfg(test)]
@@ -261,7 +222,7 @@ mod tests {
     fn merged(entrypoint: &str, command_line: &str, image: &Image) -> Result<String, String> {
         let words = |text: &str| text.split_ascii_whitespace().map(str::to_owned).collect();
         let config = ContainerConfig {
-            entrypoint: words(entrypoint),
+            entrypoint: if entrypoint == "none" { vec![String::new()] } else { words(entrypoint) },
             command: words(command_line),
             ..ContainerConfig::default()
         };
@@ -275,6 +236,8 @@ mod tests {
         assert_eq!(merged("", "three", &image).unwrap(), "/entry three");
         assert_eq!(merged("/other", "", &image).unwrap(), "/other");
         assert_eq!(merged("/other", "x", &image).unwrap(), "/other x");
+        assert_eq!(merged("none", "x y", &image).unwrap(), "x y");
+        assert!(merged("none", "", &image).is_err());
         assert!(merged("", "", &self::image(&[], &[])).is_err());
     }
 
@@ -289,14 +252,5 @@ mod tests {
         assert!(check(&ContainerConfig { env: vec!["x".into()], ..ContainerConfig::default() }).is_err());
         assert!(check(&ContainerConfig { hostname: "a b".into(), ..ContainerConfig::default() }).is_err());
         assert!(check(&ContainerConfig::default()).is_ok());
-    }
-
-    #[test]
-    fn stop_signals_are_names_or_numbers() {
-        assert_eq!(signal("SIGQUIT"), Some(3));
-        assert_eq!(signal("usr1"), Some(10));
-        assert_eq!(signal("9"), Some(9));
-        assert_eq!(signal(""), None);
-        assert_eq!(signal("65"), None);
     }
 }

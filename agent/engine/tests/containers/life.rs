@@ -80,6 +80,38 @@ fn stopping_asks_first_and_kills_after_the_grace() {
 }
 
 #[test]
+fn signals_without_a_name_reach_the_program() {
+    on_a_host(async |host| {
+        let engine = host.open().await;
+        let id =
+            engine.create(script("trap 'exit 4' 37; echo up; while :; do sleep 0.05; done")).await.unwrap();
+        engine.start(&id).await.unwrap();
+        let mut lines =
+            Box::pin(engine.logs(&id, LogOptions { follow: true, ..LogOptions::default() }).unwrap());
+        lines.next().await.unwrap();
+        assert!(matches!(engine.kill(&id, 65).await, Err(EngineError::Invalid { .. })));
+        engine.kill(&id, 37).await.unwrap();
+        assert_eq!(engine.wait(&id).await.unwrap().code, 4);
+        engine.shutdown(true).await.unwrap();
+    });
+}
+
+#[test]
+fn any_user_of_a_container_reads_its_limits() {
+    on_a_host(async |host| {
+        let engine = host.open().await;
+        let mut config =
+            script("cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; true");
+        config.user = "web".to_owned();
+        config.limits.memory_bytes = Some(64 << 20);
+        let (id, _) = run(&engine, config).await;
+        let text = log(&engine, &id, false).await;
+        assert!(text.contains("67108864\n"), "{text}");
+        engine.shutdown(true).await.unwrap();
+    });
+}
+
+#[test]
 fn removing_by_force_is_complete_when_it_answers() {
     on_a_host(async |host| {
         let engine = host.open().await;

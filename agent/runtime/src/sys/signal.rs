@@ -1,6 +1,7 @@
-//! Signal state that an executed program would inherit.
+//! Sending signals by any number, and the signal state that an executed program would inherit.
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::checked;
 
@@ -38,6 +39,22 @@ pub(crate) fn reset(more: u64) -> io::Result<()> {
         })?;
     }
     nix::sys::signal::SigSet::empty().thread_set_mask().map_err(io::Error::from)
+}
+
+/// `pidfd_send_signal(2)` with any signal the kernel has; rustix knows only those with names, which leaves out
+/// the real-time ones.
+pub(crate) fn send(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    // SAFETY: the descriptor is open for as long as it is borrowed, and no signal information is passed.
+    checked(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0_u32,
+        )
+    })?;
+    Ok(())
 }
 
 /// The `SigIgn` mask in the text of a `/proc/PID/status`.

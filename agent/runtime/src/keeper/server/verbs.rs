@@ -21,6 +21,9 @@ use crate::keeper::protocol::{ContainerState, ErrorKind, Reply};
 use crate::keeper::stream::{Ends, MAX_PEERS, Streams};
 use crate::process::{self, Spawned, StartError};
 
+/// The last real-time signal.
+const LAST_SIGNAL: i32 = 64;
+
 impl Server {
     pub(super) fn create(
         &mut self,
@@ -124,15 +127,16 @@ impl Server {
         let Some(alive) = held.alive() else {
             return Err(in_state(id, ContainerState::Exited));
         };
-        let Some(signal) = rustix::process::Signal::from_named_raw(signal) else {
+        if !(1..=LAST_SIGNAL).contains(&signal) {
             return Err(Refused::new(
                 ErrorKind::Invalid,
                 format!("{signal} is not a signal that can be sent"),
             ));
-        };
-        match rustix::process::pidfd_send_signal(&alive.process.fd, signal) {
+        }
+        match crate::sys::signal::send(alive.process.fd.as_fd(), signal) {
+            Ok(()) => Ok(Reply::Done),
             // Gone: it has ended and is about to be reaped, which is as good.
-            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(Reply::Done),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(Reply::Done),
             Err(error) => Err(Refused::new(ErrorKind::Failed, format!("send a signal to {id}: {error}"))),
         }
     }
