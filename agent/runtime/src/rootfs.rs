@@ -8,9 +8,11 @@
 pub(crate) mod mount;
 pub(crate) mod overlay;
 
-use std::ffi::OsStr;
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
@@ -53,6 +55,9 @@ pub(crate) enum Target {
 
 /// How often a look-up is repeated that raced with a rename.
 const RETRIES: u32 = 16;
+
+/// How many links a walk follows, as the kernel.
+const MOST_LINKS: u32 = 40;
 
 impl RootFd {
     pub(crate) fn new(mount: OwnedFd) -> RootFd {
@@ -122,38 +127,46 @@ impl RootFd {
         }
     }
 
-    /// Makes `path` and the directories above it, one name at a time. A dangling link on the way is an error:
-    /// the name exists and yet leads nowhere.
+    /// Makes what is missing of `path`, one name at a time. Links that lead nowhere are walked by their text,
+    /// inside the root, and what they promise is made: `/etc/resolv.conf -> ../run/x` is an ordinary image.
     fn make(&self, path: &Path, target: Target, links: Links) -> io::Result<OwnedFd> {
-        let names: Vec<&std::ffi::OsStr> = path
-            .components()
-            .filter_map(|part| match part {
-                Component::Normal(name) => Some(name),
-                _ => None,
-            })
-            .collect();
-        let mut parent: OwnedFd = self.root.try_clone()?;
-        let mut so_far = PathBuf::from("/");
-        for (at, name) in names.iter().enumerate() {
-            so_far.push(name);
-            match self.find(&so_far, links) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => {
-                    parent = other?;
+        let mut names = names_of(path);
+        // The directories from the root down to where the walk is.
+        let mut at = vec![self.root.try_clone()?];
+        let mut followed = 0;
+        while let Some(name) = names.pop_front() {
+            if name == ".." {
+                at.truncate(at.len().saturating_sub(1).max(1));
+                continue;
+            }
+            let here = at.last().unwrap_or(&self.root);
+            match rustix::fs::readlinkat(here, &name, Vec::new()) {
+                Ok(text) if links == Links::InRoot && followed < MOST_LINKS => {
+                    followed += 1;
+                    let text = Path::new(OsStr::from_bytes(text.as_bytes())).to_owned();
+                    if text.is_absolute() {
+                        at.truncate(1);
+                    }
+                    let rest = std::mem::replace(&mut names, names_of(&text));
+                    names.extend(rest);
                     continue;
                 }
+                Ok(_) => return Err(Errno::LOOP.into()),
+                // No link.
+                Err(Errno::INVAL) => {}
+                Err(Errno::NOENT) if names.is_empty() && target == Target::File => {
+                    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    let mode = Mode::from_raw_mode(0o644);
+                    drop(rustix::fs::openat(here, &name, flags | OFlags::WRONLY, mode)?);
+                }
+                Err(Errno::NOENT) => rustix::fs::mkdirat(here, &name, Mode::from_raw_mode(0o755))?,
+                Err(error) => return Err(error.into()),
             }
-            if at + 1 == names.len() && target == Target::File {
-                let flags =
-                    OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
-                drop(rustix::fs::openat(&parent, *name, flags, Mode::from_raw_mode(0o644))?);
-            } else {
-                rustix::fs::mkdirat(&parent, *name, Mode::from_raw_mode(0o755))?;
-            }
-            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-            parent = openat2(parent.as_fd(), Path::new(name), OFlags::PATH, resolve)?;
+            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            let next = openat2(here.as_fd(), Path::new(&name), OFlags::PATH, resolve)?;
+            at.push(next);
         }
-        Ok(parent)
+        at.pop().ok_or_else(|| Errno::NOENT.into())
     }
 
     /// Makes the symbolic link `at`, in a directory that exists, saying `target`. One that says so is left.
@@ -180,6 +193,12 @@ impl AsFd for RootFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
+}
+
+/// The names of a path, `..` among them.
+fn names_of(path: &Path) -> VecDeque<OsString> {
+    let names = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+    names.map(|part| part.as_os_str().to_owned()).collect()
 }
 
 fn openat2(at: BorrowedFd<'_>, path: &Path, flags: OFlags, resolve: ResolveFlags) -> io::Result<OwnedFd> {
@@ -226,13 +245,35 @@ mod tests {
     }
 
     #[test]
-    fn dangling_links_are_refused() {
+    fn what_a_dangling_link_promises_is_made_inside_the_root() {
+        let (directory, root) = root();
+        let inside = |path: &str| directory.path().join(path);
+        std::fs::create_dir_all(inside("etc/deep")).expect("a directory");
+        for (link, says) in [
+            ("etc/resolv.conf", "../run/systemd/resolv.conf"),
+            ("etc/hosts", "/../../../../../rd-no-such-place/hosts"),
+            ("etc/chain", "deep/../chain2"),
+            ("etc/chain2", "/end"),
+        ] {
+            symlink(says, inside(link)).expect("a link");
+        }
+        for name in ["/etc/resolv.conf", "/etc/hosts", "/etc/chain"] {
+            root.target(Path::new(name), Target::File, Links::InRoot).expect(name);
+        }
+        for made in ["run/systemd/resolv.conf", "rd-no-such-place/hosts", "end"] {
+            assert!(inside(made).is_file(), "{made}");
+        }
+        assert!(!Path::new("/rd-no-such-place").exists());
+    }
+
+    #[test]
+    fn links_in_a_circle_and_dangling_links_on_strict_ways_are_refused() {
         let (directory, root) = root();
         symlink("/nowhere", directory.path().join("proc")).expect("a link");
-        for links in [Links::InRoot, Links::Refused] {
-            root.target(Path::new("/proc/x"), Target::Directory, links).expect_err("a dangling link");
-        }
+        symlink("circle", directory.path().join("circle")).expect("a link");
+        root.target(Path::new("/proc/x"), Target::Directory, Links::Refused).expect_err("a dangling link");
         assert!(!directory.path().join("nowhere").exists());
+        root.target(Path::new("/circle/x"), Target::Directory, Links::InRoot).expect_err("a circle");
     }
 
     #[test]
