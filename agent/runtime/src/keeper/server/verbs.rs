@@ -14,7 +14,7 @@ use super::Server;
 use super::poller::Target;
 use super::requests::Refused;
 use crate::container::{ContainerSpec, WindowSize};
-use crate::keeper::exit::{self, ProcessState};
+use crate::keeper::exit;
 use crate::keeper::held::{Alive, Held, Phase};
 use crate::keeper::log::Log;
 use crate::keeper::protocol::{ContainerState, ErrorKind, Reply};
@@ -74,13 +74,10 @@ impl Server {
         let Spawned { pid, pidfd, stdin, stdout, stderr, terminal, gate, cgroup, timings } = spawned;
         let id: Rc<str> = spec.id.as_str().into();
         let ends = Ends { stdin, stdout, stderr, terminal };
-        let watched = ProcessState::of(&spec.id, pid)
-            .and_then(|state| state.write(&state_dir))
-            .and_then(|()| Streams::new(&id, ends, log, &mut self.poller))
-            .and_then(|streams| {
-                let process = self.poller.adopt(pidfd, Target::Process(id.clone()), Some(EventFlags::IN))?;
-                Ok((streams, process))
-            });
+        let watched = Streams::new(&id, ends, log, &mut self.poller).and_then(|streams| {
+            let process = self.poller.adopt(pidfd, Target::Process(id.clone()), Some(EventFlags::IN))?;
+            Ok((streams, process))
+        });
         let (streams, process) = match watched {
             Ok(watched) => watched,
             Err(error) => {
@@ -88,7 +85,6 @@ impl Server {
                 drop(gate);
                 let _ = cgroup.kill_all();
                 let _ = cgroup.remove();
-                exit::forget(&state_dir);
                 return Err(CreateFailed::Records("process", error));
             }
         };
