@@ -25,14 +25,46 @@ fn what_is_attached_before_the_start_misses_nothing() {
         attachment.shutdown().await.unwrap();
         let mut bytes = Vec::new();
         attachment.read_to_end(&mut bytes).await.unwrap();
-        assert_eq!(
-            bytes,
-            b"\x01\0\0\0\0\0\0\x06first\n\x01\0\0\0\0\0\0\x06input\n\x02\0\0\0\0\0\0\x05last\n"
-        );
+        assert_eq!(streams(&bytes), ["first\ninput\n", "last\n"]);
         assert_eq!(wait.await.unwrap().unwrap().code, 0);
         until("it is removed", || engine.list().is_empty()).await;
         engine.shutdown(true).await.unwrap();
     });
+}
+
+#[test]
+fn input_that_is_never_read_does_not_break_the_output_off() {
+    on_a_host(async |host| {
+        let engine = host.open().await;
+        let mut config = script("read go; echo all");
+        config.open_stdin = true;
+        let id = engine.create(config).await.unwrap();
+        let (mut from, mut to) = tokio::io::split(engine.attach(&id).await.unwrap());
+        engine.start(&id).await.unwrap();
+        let feed = tokio::spawn(async move {
+            let piece = "go\n".repeat(20_000);
+            while to.write_all(piece.as_bytes()).await.is_ok() {}
+        });
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).await.unwrap();
+        assert_eq!(streams(&bytes)[0], "all\n");
+        feed.await.unwrap();
+        engine.shutdown(true).await.unwrap();
+    });
+}
+
+/// Standard output and error, put together from their frames. How many frames there are, and how those of the two
+/// streams lie among each other, is a matter of time.
+fn streams(mut frames: &[u8]) -> [String; 2] {
+    let mut texts = [String::new(), String::new()];
+    while let [stream @ (1 | 2), 0, 0, 0, length @ ..] = frames {
+        let (length, rest) = length.split_first_chunk().expect("a whole header");
+        let (data, rest) = rest.split_at(usize::try_from(u32::from_be_bytes(*length)).expect("a length"));
+        texts[usize::from(stream - 1)].push_str(std::str::from_utf8(data).expect("text"));
+        frames = rest;
+    }
+    assert!(frames.is_empty(), "not a frame: {frames:?}");
+    texts
 }
 
 #[test]
