@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use controller_core::command::TaskStatus;
-use controller_core::{Command, Control, Effect, Ids, Input, NodeId, Timestamp};
+use controller_core::{Command, Control, Ids, Input, NodeId, Timestamp};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -153,12 +153,8 @@ impl Loop {
     fn step(&mut self, input: Input) {
         self.now = self.now.max(clock());
         let state = self.store.state();
-        for effect in self.control.step(&state, input, self.now, &mut self.ids) {
-            match effect {
-                Effect::Propose(command) => self.propose(command),
-                // Sessions look by themselves whenever the store changes.
-                Effect::NotifyNode(_) => {}
-            }
+        for command in self.control.step(&state, input, self.now, &mut self.ids) {
+            self.propose(command);
         }
     }
 

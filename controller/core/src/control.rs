@@ -1,4 +1,4 @@
-//! The leader's part: `Control::step` turns inputs into proposals and notices.
+//! The leader's part: `Control::step` turns inputs into proposals.
 //!
 //! Nothing is lost when an input is: what has to be done follows from the State, from the leases, and from the
 //! reports not yet seen in the State. A step looks only at what was touched since the last one and at
@@ -68,26 +68,12 @@ pub enum Input {
     LostLeadership,
 }
 
-/// What the leader does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a handful of effects live for a moment; the command is moved out of them"
-)]
-pub enum Effect {
-    /// Propose this. A proposal may be lost; it will be made again.
-    Propose(Command),
-    /// The assignments of this node may have changed.
-    NotifyNode(NodeId),
-}
-
 /// The leader's memory: leases, reports under way, and what is left to look at.
 #[derive(Debug, Default)]
 pub struct Control {
     leading: bool,
     /// When the last step was.
     last: Timestamp,
-    notified: u64,
     leases: lease::Leases,
     reports: report::Reports,
     pass: pass::Pass,
@@ -107,7 +93,7 @@ impl Control {
     }
 
     /// Takes one input in and says what is to be done about everything known by now.
-    pub fn step(&mut self, state: &State, input: Input, now: Timestamp, ids: &mut Ids) -> Vec<Effect> {
+    pub fn step(&mut self, state: &State, input: Input, now: Timestamp, ids: &mut Ids) -> Vec<Command> {
         if self.leading && self.last.since(now).max(now.since(self.last)) > GAP {
             self.leases.begin(state, now);
         }
@@ -127,11 +113,8 @@ impl Control {
         if !self.leading {
             return Vec::new();
         }
-        let mut effects: Vec<Effect> =
-            state.nodes_touched_since(self.notified).map(Effect::NotifyNode).collect();
-        self.notified = state.version();
-        effects.extend(self.reports.flush(state, now).map(Effect::Propose));
-        effects.extend(self.pass.run(state, &mut self.leases, now, ids).map(Effect::Propose));
-        effects
+        let report = self.reports.flush(state, now);
+        let plan = self.pass.run(state, &mut self.leases, now, ids);
+        report.into_iter().chain(plan).collect()
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!   committed log entry ──► apply(&mut State, &Command) ──► Vec<Event>      on every controller
 //!
-//!   tick, report, heartbeat ──► Control::step(&State, ..) ──► Vec<Effect>   on the leader only
+//!   tick, report, heartbeat ──► Control::step(&State, ..) ──► Vec<Command>  on the leader only
 //!                                     │
 //!        node_health ► update ► replicated ► restart ► reaper ► schedule    always in this order
 //! ```
@@ -40,7 +40,7 @@ pub use self::{
     apply::apply,
     check::Violation,
     command::{Change, Command, NodeReport, Plan, Progress, TaskStatus},
-    control::{Control, Effect, Input},
+    control::{Control, Input},
     event::Event,
     ids::{ClusterId, Ids, NodeId, ServiceId, TaskId},
     object::{

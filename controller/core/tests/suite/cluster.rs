@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use controller_core::{
-    Command, ContainerSpec, Control, Effect, Event, Ids, Input, Node, NodeDescription, NodeId, Refusal,
-    Resources, Role, Service, ServiceSpec, State, TaskStatus, Timestamp, apply,
+    Command, ContainerSpec, Control, Event, Ids, Input, Node, NodeDescription, NodeId, Refusal, Resources,
+    Role, Service, ServiceSpec, State, TaskStatus, Timestamp, apply,
 };
 
 use crate::agent::{Agent, Behaviour};
@@ -131,14 +131,13 @@ impl Cluster {
         self.must(&Command::RemoveService { id, at });
     }
 
-    /// Gives Control one input, and carries out its effects until it has no more. Returns the entries made.
+    /// Gives Control one input, and carries out its proposals until it has no more. Returns the entries made.
     pub(crate) fn input(&mut self, input: Input) -> usize {
         let before = self.log.len();
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
-            let effects = self.control.step(&self.state, input, self.now, &mut self.ids);
-            for effect in effects {
-                let Effect::Propose(command) = effect else { continue };
+            let commands = self.control.step(&self.state, input, self.now, &mut self.ids);
+            for command in commands {
                 self.log.push(command.clone());
                 if !self.deaf {
                     let events = self.apply(&command);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use controller_core::{Command, Control, Effect, Input, TaskState};
+use controller_core::{Command, Control, Input, TaskState};
 
 use crate::{
     agent::status,
@@ -92,11 +92,7 @@ fn a_plan_of_an_earlier_leader_that_lands_late_does_no_harm() {
     let mut cluster = Cluster::new(2);
     cluster.create(spec("web", 3, 0));
     let mut earlier = Control::new();
-    let effects = earlier.step(&cluster.state, Input::BecameLeader, cluster.now, &mut cluster.ids);
-    let late = effects.into_iter().find_map(|effect| match effect {
-        Effect::Propose(command) => Some(command),
-        Effect::NotifyNode(_) => None,
-    });
+    let late = earlier.step(&cluster.state, Input::BecameLeader, cluster.now, &mut cluster.ids).pop();
     cluster.deaf = true;
     cluster.input(Input::Tick);
     cluster.deaf = false;
@@ -116,14 +112,14 @@ fn a_controller_that_does_not_lead_does_nothing() {
 }
 
 #[test]
-fn a_node_is_notified_exactly_when_something_of_it_was_written() {
+fn a_node_is_touched_exactly_when_something_of_it_was_written() {
     let mut cluster = Cluster::new(2);
     cluster.create(spec("web", 1, 0));
     cluster.settle();
-    let (state, now) = (cluster.state.clone(), cluster.now);
-    assert_eq!(cluster.control.step(&state, Input::Tick, now, &mut cluster.ids), []);
-    cluster.remove("web");
     let node = cluster.state.tasks().next().and_then(|task| task.node).expect("it is placed");
-    let effects = cluster.control.step(&cluster.state, Input::Tick, now, &mut cluster.ids);
-    assert_eq!(effects, [Effect::NotifyNode(node)]);
+    let touched = cluster.state.node_touched(&node);
+    assert_eq!(cluster.input(Input::Tick), 0);
+    assert_eq!(cluster.state.node_touched(&node), touched);
+    cluster.remove("web");
+    assert_ne!(cluster.state.node_touched(&node), touched);
 }

@@ -12,11 +12,9 @@ fn drive(cluster: &mut Cluster, input: Input) -> usize {
     let mut entries = 0;
     let mut inputs = vec![input];
     while let Some(input) = inputs.pop() {
-        for effect in cluster.control.step(&cluster.state, input, cluster.now, &mut cluster.ids) {
-            if let controller_core::Effect::Propose(command) = effect {
-                entries += 1;
-                inputs.push(Input::Changed(controller_core::apply(&mut cluster.state, &command)));
-            }
+        for command in cluster.control.step(&cluster.state, input, cluster.now, &mut cluster.ids) {
+            entries += 1;
+            inputs.push(Input::Changed(controller_core::apply(&mut cluster.state, &command)));
         }
     }
     entries
@@ -52,11 +50,9 @@ fn ten_thousand_replicas_on_a_thousand_nodes_take_few_entries() {
         let report = Input::Report { node: *node, statuses: tasks };
         waiting.extend(cluster.control.step(&cluster.state, report, cluster.now, &mut cluster.ids));
     }
-    for effect in waiting {
-        if let controller_core::Effect::Propose(command) = effect {
-            entries += 1;
-            controller_core::apply(&mut cluster.state, &command);
-        }
+    for command in waiting {
+        entries += 1;
+        controller_core::apply(&mut cluster.state, &command);
     }
     entries += drive(&mut cluster, Input::Tick);
     assert_eq!(cluster.running("web"), 10_000);
