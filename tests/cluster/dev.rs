@@ -38,6 +38,19 @@ fn ctrl_c_stops_everything_and_keeps_the_data() {
 }
 
 #[test]
+fn a_ctrl_c_that_is_delivered_twice_still_stops_the_containers() {
+    let (host, dir) = (Host::new("twice"), scratch());
+    let mut dev = Dev::start(&host, dir.path(), &["--demo"]);
+    answers_from(&dev, "localhost:8080", 3);
+    dev::kill(dev.pid_of("ctl", "dev"), "INT");
+    dev.stop();
+    let data = dir.path().join("data").display().to_string();
+    let alive: Vec<_> =
+        dev::processes().filter(|(_, line)| line.iter().any(|word| word.contains(&data))).collect();
+    assert!(alive.is_empty(), "{alive:?}");
+}
+
+#[test]
 fn nothing_outlives_a_killed_ctl_dev() {
     let (host, dir) = (Host::new("orphan"), scratch());
     let dev = Dev::start(&host, dir.path(), &["--demo"]);

@@ -16,6 +16,8 @@ use crate::error::{CommandError, Kind};
 
 /// Stopping all containers takes their grace period, 10 seconds, at most.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
+/// `timeout` and some shells deliver one Ctrl-C twice; it is impatience only when it comes later.
+const SAME_WISH: Duration = Duration::from_secs(1);
 const LAST_LINES: usize = 5;
 
 /// A running program.
@@ -102,11 +104,20 @@ impl Program {
         tokio::select! {
             _ = self.child.wait() => return,
             () = tokio::time::sleep(STOP_WITHIN) => {}
-            _ = tokio::signal::ctrl_c() => {}
+            () = impatience() => {}
         }
         crate::output::note(&format!("the {} does not end; killing it", self.name));
         // It may have ended in this very moment.
         let _ = self.child.kill().await;
+    }
+}
+
+/// Waits for a Ctrl-C that is not the one that began the end.
+async fn impatience() {
+    tokio::time::sleep(SAME_WISH).await;
+    // Where signals cannot be heard, nobody can be impatient.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
