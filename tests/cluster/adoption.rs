@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use itest::dev::{self, Dev};
+use itest::dev::{self, Dev, create_web};
 use itest::host::Host;
 use itest::registry::{ADDRESS, Registry};
 use itest::{image, wait};
@@ -29,17 +29,7 @@ fn containers_outlive_a_killed_agent_and_are_adopted() {
     let registry = Registry::start(&host, dir.path());
     registry.push("busybox", "1", &image::busybox(&["sh"]));
     let mut cluster = Cluster::start(&host, dir.path());
-    cluster.ctl(&[
-        "service",
-        "create",
-        "--name",
-        "web",
-        "--replicas",
-        "3",
-        "--publish",
-        "8080:80",
-        "roadstead/hello",
-    ]);
+    cluster.ctl(&create_web("3"));
     let counting = "i=0; while [ $i -lt 40 ]; do echo line $i; i=$((i+1)); sleep 0.1; done; exit 7";
     let name = format!("{ADDRESS}/busybox:1");
     let id = cluster.ctl(&["container", "run", "-d", "--name", "counter", &name, "sh", "-c", counting]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use itest::dev::{self, Dev};
+use itest::dev::{self, Dev, create_web};
 use itest::host::Host;
 use itest::registry::{ADDRESS, Registry};
 use itest::{image, inventory, wait};
@@ -113,17 +113,7 @@ fn a_failed_update_is_rolled_back_and_the_old_tasks_go_on() {
     let (host, dir) = (Host::new("roll"), scratch());
     let _registry = Registry::start(&host, dir.path());
     let dev = Dev::start(&host, dir.path(), &[]);
-    dev.ctl(&[
-        "service",
-        "create",
-        "--name",
-        "web",
-        "--replicas",
-        "2",
-        "--publish",
-        "8080:80",
-        "roadstead/hello",
-    ]);
+    dev.ctl(&create_web("2"));
     let pids = |dev: &Dev<'_>| dev.running("web").iter().map(|task| task["pid"].clone()).collect::<Vec<_>>();
     let before = pids(&dev);
     refused(

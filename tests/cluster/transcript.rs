@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use itest::dev::{self, Dev};
+use itest::dev::{self, Dev, create_web};
 use itest::host::Host;
 use itest::registry::{ADDRESS, Registry};
 use itest::{image, inventory, wait};
@@ -35,17 +35,7 @@ fn a_service_is_created_scaled_healed_updated_and_removed() {
 }
 
 fn create(dev: &Dev<'_>) {
-    dev.ctl(&[
-        "service",
-        "create",
-        "--name",
-        "web",
-        "--replicas",
-        "3",
-        "--publish",
-        "8080:80",
-        "roadstead/hello",
-    ]);
+    dev.ctl(&create_web("3"));
     answers_from(dev, "localhost:8080", 3);
     assert_eq!(dev.curl("localhost:8080/healthz").as_deref(), Ok("ok\n"));
     let answer = dev.curl("localhost:8080").expect("it answers");
@@ -139,17 +129,7 @@ fn remove(dev: &Dev<'_>, host: &Host, before: &std::collections::BTreeSet<String
 fn followed_logs_carry_new_lines_of_all_tasks() {
     let (host, dir) = (Host::new("logs"), scratch());
     let dev = Dev::start(&host, dir.path(), &[]);
-    dev.ctl(&[
-        "service",
-        "create",
-        "--name",
-        "web",
-        "--replicas",
-        "2",
-        "--publish",
-        "8080:80",
-        "roadstead/hello",
-    ]);
+    dev.ctl(&create_web("2"));
     let mut command = dev::ctl(&host, dir.path(), &["service", "logs", "--follow", "web"]);
     let mut follower = command.stdout(std::process::Stdio::piped()).spawn().expect("ctl starts");
     let stdout = follower.stdout.take().expect("stdout is piped");

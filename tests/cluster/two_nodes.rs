@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use itest::dev;
+use itest::dev::{self, create_web};
 use itest::host::{Host, Lan};
 use itest::programs;
 use itest::wait;
@@ -116,17 +116,7 @@ fn tasks_spread_over_two_nodes_and_leave_a_lost_one() {
         if ready == 2 { Ok(()) } else { Err(nodes.to_string()) }
     });
 
-    controller.ctl(&[
-        "service",
-        "create",
-        "--name",
-        "web",
-        "--replicas",
-        "2",
-        "--publish",
-        "8080:80",
-        "roadstead/hello",
-    ]);
+    controller.ctl(&create_web("2"));
     assert_eq!(controller.spread("web").into_values().collect::<Vec<_>>(), [1, 1]);
     controller.ctl(&["service", "scale", "web=10"]);
     assert_eq!(controller.spread("web").into_values().collect::<Vec<_>>(), [5, 5]);

@@ -30,6 +30,11 @@ pub fn ctl(host: &Host, root: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// The arguments that create the service `web`: tasks of the embedded image, published on port 8080.
+pub fn create_web(replicas: &str) -> [&str; 9] {
+    ["service", "create", "--name", "web", "--replicas", replicas, "--publish", "8080:80", "roadstead/hello"]
+}
+
 impl<'h> Dev<'h> {
     /// Starts it with its data below `root` and waits until it says that it is ready.
     ///

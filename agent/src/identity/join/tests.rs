@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use proto::v1::identity_server::{Identity as IdentityService, IdentityServer};
 use proto::v1::{IssueResponse, RenewRequest, RenewResponse};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
@@ -71,6 +72,20 @@ async fn another_cluster_never_hears_the_secret() {
     assert!(secrets.lock().unwrap().is_empty());
 }
 
+/// Whoever joins `cluster` does not talk to a server that shows `chain`.
+async fn is_not_trusted(chain: Vec<CertificateDer<'static>>, key: Vec<u8>, cluster: &Authority) {
+    let mut config = rustls::ServerConfig::builder_with_provider(tls::provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, PrivateKeyDer::Pkcs8(key.into()))
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let (address, _incoming) = listen(Arc::new(config)).await;
+    let error = join(&address, &cluster.token("right"), "host").await.unwrap_err();
+    assert!(matches!(error, JoinError::Dial(DialError::Untrusted { .. })), "{error}");
+}
+
 #[tokio::test]
 async fn a_server_that_only_shows_the_right_root_is_refused() {
     // The leaf is signed by its own root; the pinned root is merely appended.
@@ -78,32 +93,14 @@ async fn a_server_that_only_shows_the_right_root_is_refused() {
     let theirs = Authority::new();
     let (chain, key) = theirs.issue("controller", "1");
     let chain = vec![chain[0].clone(), ours.root()];
-    let mut config = rustls::ServerConfig::builder_with_provider(tls::provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, rustls::pki_types::PrivateKeyDer::Pkcs8(key.into()))
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let (address, _incoming) = listen(Arc::new(config)).await;
-    let error = join(&address, &ours.token("right"), "host").await.unwrap_err();
-    assert!(matches!(error, JoinError::Dial(DialError::Untrusted { .. })), "{error}");
+    is_not_trusted(chain, key, &ours).await;
 }
 
 #[tokio::test]
 async fn a_node_of_the_cluster_is_no_controller() {
     let cluster = Authority::new();
     let (chain, key) = cluster.issue("node", "n7");
-    let mut config = rustls::ServerConfig::builder_with_provider(tls::provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, rustls::pki_types::PrivateKeyDer::Pkcs8(key.into()))
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let (address, _incoming) = listen(Arc::new(config)).await;
-    let error = join(&address, &cluster.token("right"), "host").await.unwrap_err();
-    assert!(matches!(error, JoinError::Dial(DialError::Untrusted { .. })), "{error}");
+    is_not_trusted(chain, key, &cluster).await;
 }
 
 #[tokio::test]
