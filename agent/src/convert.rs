@@ -1,6 +1,7 @@
 //! The wire's words for containers turned into the engine's, and back. Values
 //! that the engine could not mean are refused with the field that holds them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use agent_engine::{
@@ -113,13 +114,15 @@ fn published_port(port: &PortMapping) -> v1::PublishedPort {
 }
 
 /// The ports of services on this host: held from the moment a task's container
-/// is made, and leading to it while it runs.
-pub fn service_ports(containers: &[Container]) -> Vec<PublishedPort> {
+/// is made, and leading to it while it runs and its task is not among those `leaving`.
+pub fn service_ports(containers: &[Container], leaving: &BTreeSet<String>) -> Vec<PublishedPort> {
     let mut ports: Vec<PublishedPort> = Vec::new();
-    for container in containers.iter().filter(|container| container.config.task.is_some()) {
+    for container in containers {
+        let Some(task) = &container.config.task else { continue };
         if container.state == ContainerState::Exited {
             continue;
         }
+        let serves = container.state == ContainerState::Running && !leaving.contains(task);
         for mapping in &container.config.ports {
             let key = (mapping.protocol, mapping.published);
             let known = ports.iter().position(|port| (port.protocol, port.port) == key);
@@ -127,7 +130,7 @@ pub fn service_ports(containers: &[Container]) -> Vec<PublishedPort> {
                 ports.push(PublishedPort { protocol: key.0, port: key.1, targets: Vec::new() });
                 ports.len() - 1
             });
-            if let (ContainerState::Running, Some(address)) = (container.state, container.address) {
+            if let (true, Some(address)) = (serves, container.address) {
                 ports[at].targets.push((address, mapping.target));
             }
         }
@@ -174,9 +177,18 @@ mod tests {
         ];
         let targets = vec![(Ipv4Addr::new(10, 0, 0, 2), 80)];
         let expected = vec![PublishedPort { protocol: Protocol::Tcp, port: 8080, targets }];
-        assert_eq!(service_ports(&containers), expected);
-        assert_eq!(service_ports(&containers[1..2])[0].targets, vec![]);
-        assert_eq!(service_ports(&containers[2..]), vec![]);
+        let none = BTreeSet::new();
+        assert_eq!(service_ports(&containers, &none), expected);
+        assert_eq!(service_ports(&containers[1..2], &none)[0].targets, vec![]);
+        assert_eq!(service_ports(&containers[2..], &none), vec![]);
+    }
+
+    #[test]
+    fn a_port_is_held_by_but_does_not_lead_to_a_task_that_is_being_stopped() {
+        let containers = [2, 3].map(|octet| made(Some(&octet.to_string()), ContainerState::Running, octet));
+        let ports = service_ports(&containers, &BTreeSet::from(["2".to_owned()]));
+        assert_eq!(ports[0].targets, vec![(Ipv4Addr::new(10, 0, 0, 3), 80)]);
+        assert_eq!(service_ports(&containers[..1], &BTreeSet::from(["2".to_owned()]))[0].targets, vec![]);
     }
 
     #[test]

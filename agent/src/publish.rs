@@ -1,11 +1,13 @@
 //! Keeps the published ports of services on this host in step with the
 //! containers. The whole wanted set is computed from the containers each time,
-//! so there is nothing to remember and nothing to lose.
+//! so there is nothing to lose: what is remembered beside them is which tasks are
+//! about to be stopped, and whoever stops them after a crash says so again.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
-use agent_engine::network::NetworkError;
+use agent_engine::network::{NetworkError, PublishedPort};
 use agent_engine::{ContainerEventKind, ContainerState, Engine, EngineError, PortMapping};
 use tokio::sync::Mutex;
 use tokio::sync::broadcast::error::RecvError;
@@ -13,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::convert;
+use crate::error::describe;
 
 /// Why a task cannot have a port.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +40,8 @@ pub enum PortError {
 pub struct Publisher {
     engine: Engine,
     turn: Arc<Turn>,
+    /// Tasks about to be stopped.
+    leaving: Arc<std::sync::Mutex<BTreeSet<String>>>,
 }
 
 /// Requests that came while one was served are served together by the next.
@@ -49,7 +54,7 @@ struct Turn {
 impl Publisher {
     /// Publishes on the engine's host.
     pub fn new(engine: Engine) -> Self {
-        Self { engine, turn: Arc::default() }
+        Self { engine, turn: Arc::default(), leaving: Arc::default() }
     }
 
     /// When this answers, ports lead to the containers that ran when it was called.
@@ -63,13 +68,34 @@ impl Publisher {
             return Ok(());
         }
         let serving = self.turn.asked.load(Ordering::SeqCst);
-        let wanted = convert::service_ports(&self.engine.list());
-        for refused in self.engine.publish_service_ports(wanted).await? {
+        for refused in self.engine.publish_service_ports(self.wanted()).await? {
             // Whoever needs that port asks `check` for it; all others are published.
             warn!("not published: {refused}");
         }
         *served = serving;
         Ok(())
+    }
+
+    /// Leads no new connection to this task, which is about to be stopped, so
+    /// that none is refused while it ends.
+    pub async fn leave(&self, task_id: &str) {
+        self.leaving().insert(task_id.to_owned());
+        if let Err(error) = self.refresh().await {
+            warn!(error = describe(&error), task = task_id, "it is stopped while its ports still lead to it");
+        }
+    }
+
+    fn wanted(&self) -> Vec<PublishedPort> {
+        let containers = self.engine.list();
+        let mut leaving = self.leaving();
+        let live = containers.iter().filter(|container| container.state != ContainerState::Exited);
+        let live: BTreeSet<_> = live.filter_map(|container| container.config.task.as_deref()).collect();
+        leaving.retain(|task| live.contains(task.as_str()));
+        convert::service_ports(&containers, &leaving)
+    }
+
+    fn leaving(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a task may have these ports: free, or held for tasks already.

@@ -147,6 +147,9 @@ impl World for Containers {
     }
 
     async fn stop(&self, task_id: &str) -> Result<(), String> {
+        if self.find(task_id).is_some_and(|container| !container.config.ports.is_empty()) {
+            self.publisher.leave(task_id).await;
+        }
         match self.engine.stop(task_id, None).await {
             Ok(_) | Err(EngineError::NoSuchContainer(_) | EngineError::State { .. }) => Ok(()),
             Err(error) => Err(describe(&error)),
