@@ -92,7 +92,13 @@ impl AsyncRead for Attachment {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+            // It ended without having read all its input, which the socket tells after the last of the output.
+            Poll::Ready(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                Poll::Ready(Ok(()))
+            }
+            other => other,
+        }
     }
 }
 
