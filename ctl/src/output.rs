@@ -60,10 +60,16 @@ pub fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
+/// The exit code of a program whose reader has gone: that of SIGPIPE, in a shell.
+pub const READER_GONE: u8 = 141;
+
 /// Writes bytes of data as they are.
-pub fn bytes(data: &[u8], stderr: bool) {
+///
+/// # Errors
+/// When nobody reads them any more, so that what makes them need not go on.
+pub fn bytes(data: &[u8], stderr: bool) -> std::io::Result<()> {
     let write = |out: &mut dyn Write| out.write_all(data).and_then(|()| out.flush());
-    let _ = if stderr { write(&mut std::io::stderr()) } else { write(&mut std::io::stdout()) };
+    if stderr { write(&mut std::io::stderr()) } else { write(&mut std::io::stdout()) }
 }
 
 /// Tells the user something that is not data.

@@ -17,6 +17,7 @@ pub struct Args {
 pub fn run(args: &Args) -> ExitCode {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut crate::cli::Cli::command(), "ctl", &mut script);
-    crate::output::bytes(&script, false);
+    // A closed pipe is not an error of ours.
+    let _ = crate::output::bytes(&script, false);
     ExitCode::SUCCESS
 }

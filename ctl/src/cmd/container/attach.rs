@@ -7,7 +7,7 @@ use std::time::Duration;
 use proto::v1::attach_container_request::Message;
 use proto::v1::{
     AttachContainerRequest, AttachContainerResponse, AttachOpen, KillContainerRequest, WaitContainerRequest,
-    WindowSize,
+    WaitContainerResponse, WindowSize,
 };
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,6 +38,8 @@ pub(super) struct Options {
 pub(super) struct Session {
     up: mpsc::Sender<AttachContainerRequest>,
     down: Streaming<AttachContainerResponse>,
+    /// Asked for before there is an end, so that the answer does not depend on how long the record outlives it.
+    exit: tokio::task::JoinHandle<Result<WaitContainerResponse, tonic::Status>>,
     options: Options,
 }
 
@@ -51,7 +53,10 @@ pub(super) async fn open(agent: &mut Node, id: &str, options: Options) -> Result
     // The channel is new and has room, so this can't fail.
     let _ = up.try_send(AttachContainerRequest { message: Some(first) });
     let down = agent.attach_container(ReceiverStream::new(requests)).await?.into_inner();
-    Ok(Session { up, down, options })
+    let request = WaitContainerRequest { container: id.to_owned() };
+    let mut waiting = agent.clone();
+    let exit = tokio::spawn(async move { Ok(waiting.wait_container(request).await?.into_inner()) });
+    Ok(Session { up, down, exit, options })
 }
 
 impl Session {
@@ -78,13 +83,14 @@ async fn keep_attached(
 ) -> Result<u8, CommandError> {
     let options = session.options;
     loop {
-        let broken = relay(session, &agent, id, input).await?;
-        if !broken {
-            match wait(&mut agent, id).await {
-                Ok(code) => return Ok(code),
-                Err(status) if !is_gone(&status) => return Err(status.into()),
-                Err(_) => {}
-            }
+        match relay(&mut session, &agent, id, input).await? {
+            End::Reader => return Ok(output::READER_GONE),
+            End::Agent => {}
+            End::Output => match session.exit.await {
+                Ok(Ok(done)) => return Ok(exit_code(&done)),
+                Ok(Err(status)) if !is_gone(&status) => return Err(status.into()),
+                Ok(Err(_)) | Err(_) => {}
+            },
         }
         (agent, session) = match reconnect(global, id, options).await? {
             Some(again) => again,
@@ -96,13 +102,23 @@ async fn keep_attached(
     }
 }
 
-/// Passes data both ways until the output ends (false) or the agent is gone (true).
+/// Why data is no longer passed.
+enum End {
+    /// All output has come.
+    Output,
+    /// The agent is gone.
+    Agent,
+    /// Nobody reads what comes. The container lives on, as in Docker.
+    Reader,
+}
+
+/// Passes data both ways until one side has ended.
 async fn relay(
-    mut session: Session,
+    session: &mut Session,
     agent: &Node,
     id: &str,
     input: &mut Option<mpsc::Receiver<Vec<u8>>>,
-) -> Result<bool, CommandError> {
+) -> Result<End, CommandError> {
     let signals = |kind| {
         signal(kind).map_err(|error| CommandError::internal(format!("cannot wait for signals: {error}")))
     };
@@ -117,9 +133,11 @@ async fn relay(
     loop {
         tokio::select! {
             output = session.down.message() => match output {
-                Ok(Some(chunk)) => output::bytes(&chunk.data, chunk.stderr),
-                Ok(None) => return Ok(false),
-                Err(status) if is_gone(&status) => return Ok(true),
+                Ok(Some(chunk)) => if output::bytes(&chunk.data, chunk.stderr).is_err() {
+                    return Ok(End::Reader);
+                },
+                Ok(None) => return Ok(End::Output),
+                Err(status) if is_gone(&status) => return Ok(End::Agent),
                 Err(status) => return Err(status.into()),
             },
             data = next(input) => {
@@ -173,13 +191,11 @@ async fn kill(agent: &Node, id: &str, signal: i32) {
     }
 }
 
-async fn wait(agent: &mut Node, id: &str) -> Result<u8, tonic::Status> {
-    let request = WaitContainerRequest { container: id.to_owned() };
-    let done = agent.wait_container(request).await?.into_inner();
+fn exit_code(done: &WaitContainerResponse) -> u8 {
     if done.oom_killed {
         output::note("the container was killed: it used more memory than its limit");
     }
-    Ok(u8::try_from(done.exit_code).unwrap_or(255))
+    u8::try_from(done.exit_code).unwrap_or(255)
 }
 
 /// Whether a status means that the agent itself went away.

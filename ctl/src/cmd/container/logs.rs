@@ -38,7 +38,9 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
         let Some(entry) = next else { return Ok(ExitCode::SUCCESS) };
         if let Some(mut line) = entry.line {
             line.data.push(b'\n');
-            output::bytes(&line.data, line.stderr);
+            if output::bytes(&line.data, line.stderr).is_err() {
+                return Ok(ExitCode::from(output::READER_GONE));
+            }
         }
     }
 }

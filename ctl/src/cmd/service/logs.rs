@@ -57,12 +57,20 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
             _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
         };
         let Some(entry) = next else { return Ok(ExitCode::SUCCESS) };
-        print(global.output, &name, &entry, args.timestamps, colour);
+        if print(global.output, &name, &entry, args.timestamps, colour).is_err() {
+            return Ok(ExitCode::from(output::READER_GONE));
+        }
     }
 }
 
-fn print(format: Format, service: &str, entry: &ServiceLogsResponse, timestamps: bool, colour: bool) {
-    let Some(line) = &entry.line else { return };
+fn print(
+    format: Format,
+    service: &str,
+    entry: &ServiceLogsResponse,
+    timestamps: bool,
+    colour: bool,
+) -> std::io::Result<()> {
+    let Some(line) = &entry.line else { return Ok(()) };
     let moment = time::rfc3339(line.time_ns / 1_000_000);
     match format {
         Format::Json => {
@@ -75,8 +83,11 @@ fn print(format: Format, service: &str, entry: &ServiceLogsResponse, timestamps:
                 text: String::from_utf8_lossy(&line.data).into_owned(),
             };
             match serde_json::to_string(&line) {
-                Ok(text) => output::line(&text),
-                Err(error) => output::note(&format!("cannot print a line as JSON: {error}")),
+                Ok(text) => output::bytes(format!("{text}\n").as_bytes(), false),
+                Err(error) => {
+                    output::note(&format!("cannot print a line as JSON: {error}"));
+                    Ok(())
+                }
             }
         }
         Format::Table => {
@@ -87,7 +98,7 @@ fn print(format: Format, service: &str, entry: &ServiceLogsResponse, timestamps:
             }
             text.extend_from_slice(&line.data);
             text.push(b'\n');
-            output::bytes(&text, line.stderr);
+            output::bytes(&text, line.stderr)
         }
     }
 }
