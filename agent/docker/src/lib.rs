@@ -18,4 +18,3 @@ mod system;
 mod version;
 
 pub use server::serve;
-pub use version::{MAXIMUM, MINIMUM, Version};

@@ -6,15 +6,15 @@ use crate::error::ApiError;
 
 /// A version of the Engine API, such as 1.51.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version {
+pub(crate) struct Version {
     major: u16,
     minor: u16,
 }
 
 /// The newest version that is spoken.
-pub const MAXIMUM: Version = Version { major: 1, minor: 51 };
+pub(crate) const MAXIMUM: Version = Version { major: 1, minor: 51 };
 /// The oldest version that is spoken.
-pub const MINIMUM: Version = Version { major: 1, minor: 24 };
+pub(crate) const MINIMUM: Version = Version { major: 1, minor: 24 };
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
