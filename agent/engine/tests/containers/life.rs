@@ -97,6 +97,24 @@ fn signals_without_a_name_reach_the_program() {
 }
 
 #[test]
+fn what_a_container_uses_is_told_while_it_runs() {
+    on_a_host(async |host| {
+        let engine = host.open().await;
+        let mut config = script("while :; do sleep 0.05; done");
+        config.limits.memory_bytes = Some(64 << 20);
+        let id = engine.create(config).await.unwrap();
+        assert!(matches!(engine.usage(&id).await, Err(EngineError::State { .. })));
+        engine.start(&id).await.unwrap();
+        let usage = engine.usage(&id).await.unwrap();
+        assert_eq!((usage.memory_limit_bytes, usage.pids_limit), (Some(64 << 20), Some(1024)));
+        assert!(usage.pids >= 1 && usage.memory_bytes > 0 && usage.cpu_ns > 0, "{usage:?}");
+        engine.remove(&id, true).await.unwrap();
+        assert!(matches!(engine.usage(&id).await, Err(EngineError::NoSuchContainer(_))));
+        engine.shutdown(true).await.unwrap();
+    });
+}
+
+#[test]
 fn any_user_of_a_container_reads_its_limits() {
     on_a_host(async |host| {
         let engine = host.open().await;
@@ -199,6 +217,23 @@ fn a_published_port_reaches_the_container_and_belongs_to_it_alone() {
         let error = engine.create(config).await.unwrap_err().to_string();
         assert!(error.contains("8080/tcp is already in use"), "{error}");
         drop(listener);
+        engine.shutdown(true).await.unwrap();
+    });
+}
+
+#[test]
+fn name_and_ports_are_free_as_soon_as_the_end_is_known() {
+    on_a_host(async |host| {
+        let engine = host.open().await;
+        for round in 0..5 {
+            let mut config = script("exit 0");
+            config.name = Some("again".to_owned());
+            config.auto_remove = true;
+            config.ports = vec![PortMapping { protocol: Protocol::Tcp, published: 8080, target: 80 }];
+            let (_, exit) = run(&engine, config).await;
+            assert_eq!(exit.code, 0, "round {round}");
+            assert!(engine.list().is_empty(), "round {round}: it is still listed");
+        }
         engine.shutdown(true).await.unwrap();
     });
 }
