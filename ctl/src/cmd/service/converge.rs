@@ -8,7 +8,7 @@ use proto::v1::{Service, Task, TaskState, WatchServiceRequest, WatchServiceRespo
 
 use crate::client::Control;
 use crate::error::{CommandError, Kind};
-use crate::output::progress::Progress;
+use crate::output::{self, progress::Progress};
 
 /// What a snapshot of a service means to somebody who waits for it.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,7 +98,8 @@ fn reason(task: &Task) -> String {
     }
 }
 
-/// Waits until the service converges, showing progress.
+/// Waits until the service converges, showing progress. False when Ctrl-C ended
+/// the waiting, which changes nothing else.
 ///
 /// # Errors
 /// [`Kind::NotConverged`] when it fails or `timeout` passes.
@@ -107,13 +108,20 @@ pub(super) async fn wait(
     name: &str,
     since_ms: u64,
     timeout: Duration,
-) -> Result<(), CommandError> {
+) -> Result<bool, CommandError> {
     let mut progress = Progress::start(name);
-    let outcome = tokio::time::timeout(timeout, follow(control, name, since_ms, &mut progress)).await;
+    let outcome = tokio::select! {
+        outcome = tokio::time::timeout(timeout, follow(control, name, since_ms, &mut progress)) => outcome,
+        _ = tokio::signal::ctrl_c() => {
+            progress.clear();
+            output::note(&format!("not waiting any longer; the service goes on converging (ctl service ps {name})"));
+            return Ok(false);
+        }
+    };
     match outcome {
         Ok(Ok(())) => {
             progress.finish();
-            Ok(())
+            Ok(true)
         }
         Ok(Err(error)) => {
             progress.clear();

@@ -102,15 +102,9 @@ async fn settle(
     since_ms: u64,
     timeout: Duration,
 ) -> Result<(), CommandError> {
-    tokio::select! {
-        outcome = converge::wait(control, name, since_ms, timeout) => match outcome {
-            Err(error) if error.kind == Kind::NotConverged => Err(take_back(control, name, id, error).await),
-            other => other,
-        },
-        _ = tokio::signal::ctrl_c() => {
-            output::note(&format!("not waiting any longer; the service goes on converging (ctl service ps {name})"));
-            Ok(())
-        }
+    match converge::wait(control, name, since_ms, timeout).await {
+        Err(error) if error.kind == Kind::NotConverged => Err(take_back(control, name, id, error).await),
+        other => other.map(drop),
     }
 }
 
@@ -178,7 +172,7 @@ pub async fn start_demo(control: &mut Control, port: u32) -> Result<(), CommandE
             made.service.unwrap_or_default().created_at_ms
         }
     };
-    converge::wait(control, name, since_ms, Duration::from_secs(60)).await
+    converge::wait(control, name, since_ms, Duration::from_secs(60)).await.map(drop)
 }
 
 #[cfg(test)]

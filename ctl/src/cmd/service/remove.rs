@@ -24,20 +24,33 @@ pub struct Args {
     timeout: u64,
 }
 
-/// Removes each service; the first failure ends it.
+/// Removes all of them, or with an unknown name none, and waits.
 ///
 /// # Errors
 /// When there is no such service, or its tasks do not end in time.
 pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, CommandError> {
     let mut control = crate::cmd::control(global).await?;
+    let mut services = Vec::new();
     for name in args.services {
         let request = GetServiceRequest { service: name.clone() };
         let service = control.get_service(request).await?.into_inner().service.unwrap_or_default();
-        control.remove_service(RemoveServiceRequest { service: service.id.clone() }).await?;
+        services.push((name, service.id));
+    }
+    for (_, id) in &services {
+        control.remove_service(RemoveServiceRequest { service: id.clone() }).await?;
+    }
+    for (name, id) in &services {
         if !args.detach {
-            wait_until_gone(&mut control, &name, &service.id, Duration::from_secs(args.timeout)).await?;
+            let gone = wait_until_gone(&mut control, name, id, Duration::from_secs(args.timeout));
+            tokio::select! {
+                gone = gone => gone?,
+                _ = tokio::signal::ctrl_c() => {
+                    output::note("not waiting any longer; the tasks go on ending");
+                    break;
+                }
+            }
         }
-        output::line(&name);
+        output::line(name);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -47,13 +47,15 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
     }
     for (name, replicas, since_ms) in changed {
         if !args.detach {
-            converge::wait(&mut control, &name, since_ms, Duration::from_secs(args.timeout)).await.map_err(
-                |error| {
-                    let next =
-                        format!("the service keeps its new size and goes on trying:  ctl service ps {name}");
-                    if error.kind == Kind::NotConverged { error.hint(next) } else { error }
-                },
-            )?;
+            let timeout = Duration::from_secs(args.timeout);
+            let waited = converge::wait(&mut control, &name, since_ms, timeout).await.map_err(|error| {
+                let next =
+                    format!("the service keeps its new size and goes on trying:  ctl service ps {name}");
+                if error.kind == Kind::NotConverged { error.hint(next) } else { error }
+            })?;
+            if !waited {
+                break;
+            }
         }
         output::line(&format!("{name} scaled to {replicas}"));
     }

@@ -65,10 +65,14 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
     let updated = control.update_service(request).await?.into_inner().service.unwrap_or_default();
     if !args.detach {
         let timeout = Duration::from_secs(args.timeout);
-        converge::wait(&mut control, &name, updated.updated_at_ms, timeout).await.map_err(|error| {
+        let waited = converge::wait(&mut control, &name, updated.updated_at_ms, timeout).await;
+        let waited = waited.map_err(|error| {
             let next = format!("what runs now:  ctl service ps {name}");
             if error.kind == Kind::NotConverged { error.hint(next) } else { error }
         })?;
+        if !waited {
+            return Ok(ExitCode::SUCCESS);
+        }
     }
     output::line(&name);
     Ok(ExitCode::SUCCESS)
