@@ -180,9 +180,11 @@ impl Engine {
         Ok(self.inner.resolve(container)?.container())
     }
 
-    /// All containers, oldest first.
+    /// All containers, oldest first; not those that have ended and are just being removed.
     pub fn list(&self) -> Vec<Container> {
-        let mut all: Vec<Container> = self.inner.entries().values().map(|entry| entry.container()).collect();
+        let entries = self.inner.entries();
+        let stays = |entry: &&Arc<Entry>| !entry.live().record.is_leaving();
+        let mut all: Vec<Container> = entries.values().filter(stays).map(|entry| entry.container()).collect();
         all.sort_by(|one, other| (one.created_at_ms, &one.id).cmp(&(other.created_at_ms, &other.id)));
         all
     }

@@ -138,6 +138,11 @@ impl Inner {
         if entry.live().removed {
             return;
         }
+        if entry.live().record.config.auto_remove {
+            // Whoever waits for its end may use its ports at once.
+            entry.live().address = None;
+            self.release_ports(entry).await;
+        }
         let record = entry.change(|live| {
             live.record.phase = Phase::Exited;
             live.record.exit = Some(exit.clone());
@@ -232,6 +237,10 @@ impl Inner {
         let mut state = entry.watch();
         // Only fails when the entry is gone, and we hold it.
         let _ = state.wait_for(|state| *state == ContainerState::Exited).await;
+        if entry.live().record.config.auto_remove {
+            // Its name and ports are free when this answers: they are given back under this lock.
+            drop(entry.work.lock().await);
+        }
         self.exit_of(entry)
     }
 

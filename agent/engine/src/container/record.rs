@@ -69,6 +69,12 @@ impl Record {
         IdRange { base: FIRST_ID + self.range * IDS, size: IDS }
     }
 
+    /// Whether it has ended and removes itself: its name is free again and lists do not show it, while
+    /// whoever waits for it still finds it by its id.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.config.auto_remove && matches!(self.phase, Phase::Exited | Phase::Removing)
+    }
+
     pub(crate) fn short_id(&self) -> String {
         short(&self.id)
     }

@@ -50,7 +50,9 @@ impl Inner {
         self.snapshots.remove(&record.id).await?;
         let state_dir = self.config.container_dir(&record.id);
         blocking(move || files::remove_dir(&state_dir)).await?;
-        self.table.delete(&record.id, Durability::Synced).await?;
+        // What removes itself is removed again should this be lost; what somebody removed must not come back.
+        let durability = if record.config.auto_remove { Durability::Volatile } else { Durability::Synced };
+        self.table.delete(&record.id, durability).await?;
         self.entries().remove(&record.id);
         entry.change(|live| live.removed = true);
         self.tell(entry, ContainerEventKind::Removed);
