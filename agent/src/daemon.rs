@@ -87,6 +87,8 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let in_cluster = config.join.is_some() || store.exists();
     let held = preflight::check(&config, in_cluster)?;
     let identity = known_identity(&config, &store)?;
+    // Before a keeper runs, which nobody would expect of an agent that could not start.
+    server::make_way(&config.docker_socket())?;
     let shutdown = Shutdown::new(config.stop_containers_on_exit);
     shutdown.on_signals().map_err(|error| Failure::System("cannot handle signals", error))?;
     if config.exit_with_stdin {

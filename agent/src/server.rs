@@ -56,14 +56,26 @@ pub enum ServerError {
 /// When it cannot be made there.
 pub fn bind_unix(path: &Path) -> Result<UnixListener, ServerError> {
     let failed = |source| ServerError::Socket { path: path.to_owned(), source };
-    make_way(path).map_err(failed)?;
+    make_way(path)?;
     let listener = UnixListener::bind(path).map_err(failed)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
     Ok(listener)
 }
 
-/// A path may be anybody's, Docker's own socket for instance, so only a dead socket is removed.
-fn make_way(path: &Path) -> io::Result<()> {
+/// Sees to it that a socket can be made there. The path may be anybody's, Docker's own
+/// socket for instance, so only a dead socket is removed.
+///
+/// # Errors
+/// When it cannot be made there.
+pub fn make_way(path: &Path) -> Result<(), ServerError> {
+    let failed = |source| ServerError::Socket { path: path.to_owned(), source };
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::read_dir(parent).map_err(failed)?;
+    }
+    remove_dead(path).map_err(failed)
+}
+
+fn remove_dead(path: &Path) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

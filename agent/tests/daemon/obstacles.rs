@@ -3,7 +3,9 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use super::harness::{Agent, arguments, command, refused};
@@ -45,6 +47,25 @@ fn a_run_directory_that_cannot_be_written_is_named() {
     let (code, said) = refused(command(home.path()));
     assert_eq!(code, 13, "{said}");
     one_line(&said, &["run directory", "--run-dir"]);
+}
+
+#[test]
+fn a_docker_socket_that_belongs_to_somebody_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("theirs.sock");
+    let theirs = UnixListener::bind(&path).unwrap();
+    let refused_with = |path: &Path| {
+        let mut command = command(home.path());
+        command.arg("--docker-socket").arg(path);
+        let (code, said) = refused(command);
+        assert_eq!(code, 19, "{said}");
+        assert!(!home.path().join("run/keeper.sock").exists());
+        said
+    };
+    one_line(&refused_with(&path), &["theirs.sock", "another program answers there"]);
+    theirs.set_nonblocking(true).unwrap();
+    assert!(theirs.accept().is_ok(), "it is still theirs");
+    one_line(&refused_with(&home.path().join("nowhere/docker.sock")), &["nowhere", "No such file"]);
 }
 
 #[test]
