@@ -21,7 +21,7 @@ build: ## Build the three programs
 test: lint ## Run every test that finishes in CI's time; needs root
 	@tests/install test
 	@$(CARGO) build --locked --workspace --bins
-	@$(CARGO) test --locked --workspace
+	@$(CARGO) test --locked --workspace --no-fail-fast
 
 .PHONY: lint
 lint: ## Check formatting and lints
