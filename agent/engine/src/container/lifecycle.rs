@@ -237,10 +237,6 @@ impl Inner {
         let mut state = entry.watch();
         // Only fails when the entry is gone, and we hold it.
         let _ = state.wait_for(|state| *state == ContainerState::Exited).await;
-        if entry.live().record.config.auto_remove {
-            // Its name and ports are free when this answers: they are given back under this lock.
-            drop(entry.work.lock().await);
-        }
         self.exit_of(entry)
     }
 
