@@ -89,7 +89,7 @@ impl Loop {
     async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
         let mut status = self.store.status_changes();
         status.mark_changed();
-        let store = self.store.clone();
+        let mut changes = self.store.changes();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH);
@@ -106,7 +106,12 @@ impl Loop {
                 }
                 Some(outcome) = self.proposals.next() => self.proposed(outcome),
                 _ = ticks.tick(), if room => self.step(Input::Tick),
-                news = store.news(), if room => self.step(Input::Changed(news.events)),
+                changed = changes.changed(), if room => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.step(Input::Changed);
+                }
                 () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if room && flush_at.is_some() => self.flush(),
                 taken = inputs.recv_many(&mut batch, BATCH), if room => {
                     if taken == 0 {

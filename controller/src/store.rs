@@ -7,17 +7,15 @@
 //! Deliberately absent: any way to change the state but a proposal, and any
 //! knowledge of Raft's messages or files.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use controller_core::{Command, Event, Refusal, State, apply};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::consensus::{EncodeError, encode_command};
 
 /// Proposals that may wait for the `raft` thread; a proposer beyond them waits.
 const WAITING_PROPOSALS: usize = 4096;
-/// Events that may wait for the leader loop; beyond them they are dropped and it is told to look at everything.
-const WAITING_EVENTS: usize = 65_536;
 
 /// Where this controller stands in its Raft group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,15 +69,6 @@ pub(crate) enum Request {
     Stop,
 }
 
-/// What happened since the leader loop last looked.
-#[derive(Debug, Default)]
-pub(crate) struct News {
-    /// What changed, in order.
-    pub(crate) events: Vec<Event>,
-    /// Events were dropped because there were too many: look at everything.
-    pub(crate) overflowed: bool,
-}
-
 /// The readers' handle; clone it freely.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -98,8 +87,6 @@ struct Shared {
     state: RwLock<State>,
     applied: watch::Sender<u64>,
     status: watch::Sender<RaftStatus>,
-    news: Mutex<News>,
-    has_news: Notify,
 }
 
 /// Makes a store that holds `state`, which is the state after `status.applied` entries.
@@ -109,8 +96,6 @@ pub(crate) fn open(state: State, status: RaftStatus) -> (Store, Publisher, mpsc:
         state: RwLock::new(state),
         applied: watch::Sender::new(status.applied),
         status: watch::Sender::new(status),
-        news: Mutex::default(),
-        has_news: Notify::new(),
     });
     (Store { shared: Arc::clone(&shared), requests }, Publisher { shared }, receiver)
 }
@@ -160,27 +145,10 @@ impl Store {
         }
     }
 
-    /// Waits for news for the leader loop and takes it. One consumer only.
-    pub(crate) async fn news(&self) -> News {
-        loop {
-            let news = std::mem::take(&mut *self.shared.news());
-            if news.overflowed || !news.events.is_empty() {
-                return news;
-            }
-            self.shared.has_news.notified().await;
-        }
-    }
-
     /// Asks the `raft` thread to end.
     pub(crate) async fn stop(&self) {
         // An error means that it has ended already.
         let _ = self.requests.send(Request::Stop).await;
-    }
-}
-
-impl Shared {
-    fn news(&self) -> MutexGuard<'_, News> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -206,22 +174,6 @@ impl Publisher {
         drop(published);
         // What the new state no longer shares is freed while nobody waits.
         drop(old);
-    }
-
-    /// Offers events to the leader loop. `wanted` is false while nobody leads here: they would pile up.
-    pub(crate) fn tell(&self, events: &[Event], wanted: bool) {
-        if !wanted || events.is_empty() {
-            return;
-        }
-        let mut news = self.shared.news();
-        if news.events.len() + events.len() > WAITING_EVENTS {
-            news.events.clear();
-            news.overflowed = true;
-        } else {
-            news.events.extend_from_slice(events);
-        }
-        drop(news);
-        self.shared.has_news.notify_one();
     }
 
     /// Says how far the state has come and where this controller stands. Wakes only those whose value changed.

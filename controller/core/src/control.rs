@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use crate::{
     command::{Command, TaskStatus},
-    event::Event,
     ids::{Ids, NodeId},
     state::State,
     time::Timestamp,
@@ -35,8 +34,8 @@ pub const BUDGET: usize = 5_000;
 /// What the leader is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// Commands were applied; a reason to look at the State at once. The events themselves are not needed.
-    Changed(Vec<Event>),
+    /// Commands were applied; a reason to look at the State at once.
+    Changed,
     /// Time has passed.
     Tick,
     /// A node observed something of its tasks. The first report of a session must hold every task of the node:

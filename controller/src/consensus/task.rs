@@ -6,7 +6,7 @@
 //! ```text
 //!   Store::propose ──(bounded queue)──► raft thread ──► log (write + fdatasync)
 //!   clock, every 100 ms ──────────────►      │
-//!   snapshot thread: done ────────────►      └──► apply ──► Store (state, changes, news), replies
+//!   snapshot thread: done ────────────►      └──► apply ──► Store (state, changes), replies
 //! ```
 //!
 //! Each turn takes *everything* that is queued as one proposal batch: one write
@@ -253,7 +253,6 @@ impl Turn {
         }
         let command = decode_command(bytes).map_err(|error| RaftError::Entry { index, error })?;
         let events = self.publisher.apply(&command);
-        self.publisher.tell(&events, self.driver.standing().leading);
         if let Some(id) = id {
             self.answer(id, Ok(events));
         }

@@ -14,7 +14,8 @@ fn drive(cluster: &mut Cluster, input: Input) -> usize {
     while let Some(input) = inputs.pop() {
         for command in cluster.control.step(&cluster.state, input, cluster.now, &mut cluster.ids) {
             entries += 1;
-            inputs.push(Input::Changed(controller_core::apply(&mut cluster.state, &command)));
+            controller_core::apply(&mut cluster.state, &command);
+            inputs.push(Input::Changed);
         }
     }
     entries
