@@ -64,6 +64,7 @@ fn pings(dev: &Dev<'_>) {
     assert_eq!((get.status, get.body.as_str()), (200, "OK"));
     let head = ask(dev, "HEAD", "/_ping");
     assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert!(head.head.contains("content-length: 0"), "{}", head.head);
     for answer in [get, head, ask(dev, "GET", "/v1.24/_ping")] {
         for line in ["api-version: 1.51", "ostype: linux", "docker-experimental: false", "swarm: inactive"] {
             assert!(answer.head.contains(line), "{line} is missing: {}", answer.head);

@@ -12,6 +12,7 @@ use crate::error::ApiError;
 use crate::query::Params;
 
 mod detail;
+mod host_config;
 mod selection;
 mod summary;
 
@@ -108,4 +109,29 @@ fn protocol(port: &PortMapping) -> &'static str {
 /// Ports of the host lead to a container only while it runs.
 fn open_ports(container: &Container) -> &[PortMapping] {
     if container.state == ContainerState::Running { &container.config.ports } else { &[] }
+}
+
+/// Ports of the host by the container's port, which may have several.
+fn bindings(ports: &[PortMapping]) -> Map<String, Value> {
+    let mut bindings = Map::new();
+    for port in ports {
+        let binding = json!({ "HostIp": "0.0.0.0", "HostPort": port.published.to_string() });
+        if let Value::Array(known) = bindings.entry(target(port)).or_insert_with(|| json!([])) {
+            known.push(binding);
+        }
+    }
+    bindings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_ports_of_the_host_may_lead_to_one_of_the_container() {
+        let port = |published, target| PortMapping { protocol: Protocol::Tcp, published, target };
+        let bindings = bindings(&[port(8080, 80), port(8081, 80), port(53, 53)]);
+        assert_eq!(bindings["80/tcp"][1]["HostPort"], "8081");
+        assert_eq!(bindings["53/tcp"], json!([{ "HostIp": "0.0.0.0", "HostPort": "53" }]));
+    }
 }

@@ -3,8 +3,9 @@
 use agent_engine::{ContainerState, Engine};
 use axum::Json;
 use axum::extract::State;
+use axum::http::Method;
 use axum::response::IntoResponse;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;
 use crate::version::{MAXIMUM, MINIMUM};
@@ -18,14 +19,14 @@ pub(crate) const STORAGE: &str = "overlayfs";
 pub(crate) const RUNTIME: &str = "roadstead";
 
 /// `HEAD` and `GET /_ping`: the headers are what clients negotiate by.
-pub(crate) async fn ping() -> impl IntoResponse {
+pub(crate) async fn ping(method: Method) -> impl IntoResponse {
     let headers = [
         ("builder-version", "1"),
         ("swarm", "inactive"),
         ("cache-control", "no-cache, no-store, must-revalidate"),
         ("pragma", "no-cache"),
     ];
-    (headers, "OK")
+    (headers, if method == Method::HEAD { "" } else { "OK" })
 }
 
 /// `GET /version`. Docker's has a Go version, a commit and a time; this has none.
@@ -117,11 +118,13 @@ fn identity(engine: &Engine) -> Value {
 }
 
 fn abilities(engine: &Engine) -> Value {
-    let keeps_plain = |name: &String| {
-        (name.clone(), json!({ "Name": name, "Mirrors": [], "Secure": false, "Official": false }))
+    let registry = |name: &str, secure: bool| {
+        let official = name == "docker.io";
+        (name.to_owned(), json!({ "Name": name, "Mirrors": [], "Secure": secure, "Official": official }))
     };
-    let insecure: serde_json::Map<String, Value> =
-        engine.config().insecure_registries.iter().map(keeps_plain).collect();
+    let insecure = engine.config().insecure_registries.iter().map(|name| registry(name, false));
+    let registries: Map<String, Value> =
+        std::iter::once(registry("docker.io", true)).chain(insecure).collect();
     json!({
         "Driver": STORAGE,
         "DriverStatus": [],
@@ -144,7 +147,7 @@ fn abilities(engine: &Engine) -> Value {
         "IndexServerAddress": "https://index.docker.io/v1/",
         "RegistryConfig": {
             "InsecureRegistryCIDRs": ["127.0.0.0/8"],
-            "IndexConfigs": insecure,
+            "IndexConfigs": registries,
             "Mirrors": [],
         },
     })

@@ -2,16 +2,11 @@
 //! (mounts, devices, more networks) hold what Docker says of a container without.
 
 use agent_engine::image::Image;
-use agent_engine::{Container, ContainerState, Engine, PortMapping};
-use serde_json::{Map, Value, json};
+use agent_engine::{Container, ContainerState, Engine};
+use serde_json::{Value, json};
 
-use super::{endpoint, labels, networks, open_ports, rfc3339, target};
-use crate::system::{RUNTIME, STORAGE};
-
-/// The limit on processes of a container that asks for none.
-const PIDS: u64 = 1024;
-/// The size of every container's `/dev/shm`, in bytes.
-const SHM_SIZE: u64 = 64 << 20;
+use super::{bindings, endpoint, host_config, labels, networks, open_ports, rfc3339, target};
+use crate::system::STORAGE;
 
 /// A container as `inspect` shows it.
 pub(super) fn detail(engine: &Engine, container: &Container, image: Option<&Image>) -> Value {
@@ -39,7 +34,7 @@ pub(super) fn detail(engine: &Engine, container: &Container, image: Option<&Imag
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": null,
-        "HostConfig": host_config(engine, container),
+        "HostConfig": host_config::host_config(engine, container),
         "GraphDriver": { "Name": STORAGE, "Data": null },
         "Mounts": [],
         "Config": config(container, image),
@@ -130,55 +125,6 @@ fn exposed(container: &Container, image: Option<&Image>) -> Vec<String> {
     ports
 }
 
-fn host_config(engine: &Engine, container: &Container) -> Value {
-    let (config, limits) = (&container.config, &container.config.limits);
-    let memory = limits.memory_bytes.unwrap_or(0);
-    let log = config.log.unwrap_or_default();
-    let mut value = json!({
-        "Binds": null,
-        "ContainerIDFile": "",
-        "LogConfig": {
-            "Type": "json-file",
-            "Config": { "max-size": log.max_bytes.to_string(), "max-file": log.max_files.to_string() },
-        },
-        "NetworkMode": "bridge",
-        "PortBindings": bindings(&config.ports),
-        "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
-        "AutoRemove": config.auto_remove,
-        "VolumeDriver": "",
-        "VolumesFrom": null,
-        "CapAdd": null,
-        "CapDrop": null,
-        "CgroupnsMode": "private",
-        "IpcMode": "private",
-        "PidMode": "",
-        "UTSMode": "",
-        "UsernsMode": "",
-        "Privileged": false,
-        "PublishAllPorts": false,
-        "ReadonlyRootfs": false,
-        "SecurityOpt": ["no-new-privileges"],
-        "ShmSize": SHM_SIZE,
-        "Runtime": RUNTIME,
-    });
-    let resources = json!({
-        "CgroupParent": engine.config().cgroup("").trim_end_matches('/'),
-        "CpuShares": 0,
-        "NanoCpus": limits.nano_cpus.unwrap_or(0),
-        "Memory": memory,
-        // Memory and swap together: none but the memory.
-        "MemorySwap": memory,
-        "MemoryReservation": 0,
-        "PidsLimit": limits.pids.unwrap_or(PIDS),
-        "Devices": null,
-        "Ulimits": null,
-    });
-    if let (Some(all), Value::Object(resources)) = (value.as_object_mut(), resources) {
-        all.extend(resources);
-    }
-    value
-}
-
 fn network_settings(engine: &Engine, container: &Container, image: Option<&Image>) -> Value {
     let mut ports = bindings(open_ports(container));
     if container.state == ContainerState::Running {
@@ -189,6 +135,11 @@ fn network_settings(engine: &Engine, container: &Container, image: Option<&Image
     let netns = container.address.map(|address| engine.network().endpoint(&container.id, address).netns);
     let mut value = json!({
         "Bridge": "",
+        "HairpinMode": false,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": null,
+        "SecondaryIPv6Addresses": null,
         "SandboxID": if netns.is_some() { container.id.as_str() } else { "" },
         "SandboxKey": netns.unwrap_or_default(),
         "Ports": ports,
@@ -202,31 +153,4 @@ fn network_settings(engine: &Engine, container: &Container, image: Option<&Image
         object.extend(legacy.filter_map(|name| endpoint.remove_entry(name)));
     }
     value
-}
-
-/// Ports of the host by the container's port, which may have several.
-fn bindings(ports: &[PortMapping]) -> Map<String, Value> {
-    let mut bindings = Map::new();
-    for port in ports {
-        let binding = json!({ "HostIp": "0.0.0.0", "HostPort": port.published.to_string() });
-        if let Value::Array(known) = bindings.entry(target(port)).or_insert_with(|| json!([])) {
-            known.push(binding);
-        }
-    }
-    bindings
-}
-
-#[cfg(test)]
-mod tests {
-    use agent_engine::Protocol;
-
-    use super::*;
-
-    #[test]
-    fn two_ports_of_the_host_may_lead_to_one_of_the_container() {
-        let port = |published, target| PortMapping { protocol: Protocol::Tcp, published, target };
-        let bindings = bindings(&[port(8080, 80), port(8081, 80), port(53, 53)]);
-        assert_eq!(bindings["80/tcp"][1]["HostPort"], "8081");
-        assert_eq!(bindings["53/tcp"], json!([{ "HostIp": "0.0.0.0", "HostPort": "53" }]));
-    }
 }
