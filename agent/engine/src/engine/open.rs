@@ -93,10 +93,11 @@ impl Inner {
     pub(super) async fn end_everything(self: &Arc<Self>) -> Result<(), EngineError> {
         let entries: Vec<Arc<Entry>> = self.entries().values().cloned().collect();
         let stops = entries.iter().map(|entry| async {
-            if entry.state() == ContainerState::Running
-                && let Err(error) = self.stop(entry, None).await
-            {
-                tracing::warn!(container = entry.id, %error, "a container is not stopped; it ends with the keeper");
+            if entry.state() == ContainerState::Running {
+                entry.live().record.error = Some("it was stopped with its engine".to_owned());
+                if let Err(error) = self.stop(entry, None).await {
+                    tracing::warn!(container = entry.id, %error, "a container is not stopped; it ends with the keeper");
+                }
             }
             // What is done after its end is done when the lock is free.
             drop(entry.work.lock().await);
