@@ -4,6 +4,7 @@
 mod adoption;
 mod bad_input;
 mod dev;
+mod faults;
 mod registry_faults;
 mod terminal;
 mod transcript;
