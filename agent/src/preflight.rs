@@ -8,6 +8,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use agent_engine::CgroupLayout;
+
 use crate::config::Config;
 
 /// What keeps the agent from running here.
@@ -119,42 +121,19 @@ fn has_word(text: &str, word: &str) -> bool {
 }
 
 fn check_cgroups() -> Result<(), Obstacle> {
-    match cgroup_version() {
-        None => Err(Obstacle::NoCgroups("mount cgroup2 there, or the v1 controllers below it")),
-        Some("v2") => {
-            let controllers = read("/sys/fs/cgroup/cgroup.controllers");
-            let there = ["memory", "pids"].iter().all(|name| has_word(&controllers, name));
-            if there { Ok(()) } else { Err(Obstacle::NoCgroups("enable both on the kernel's command line")) }
-        }
-        Some(_) => Ok(()),
+    let Ok(layout) = CgroupLayout::detect() else {
+        return Err(Obstacle::NoCgroups("mount cgroup2 there, or the v1 controllers below it"));
+    };
+    if ["memory", "pids"].iter().all(|controller| layout.provides(controller)) {
+        Ok(())
+    } else {
+        Err(Obstacle::NoCgroups("enable both on the kernel's command line"))
     }
 }
 
-/// "v1", "v2" or "hybrid", from what is mounted; `None` without the controllers.
+/// "v1", "v2" or "hybrid"; `None` on a host without cgroups.
 pub fn cgroup_version() -> Option<&'static str> {
-    version_of(&read("/proc/self/mountinfo"))
-}
-
-fn version_of(mountinfo: &str) -> Option<&'static str> {
-    let mut v1 = Vec::new();
-    let mut v2 = None;
-    for line in mountinfo.lines() {
-        let Some((before, after)) = line.split_once(" - ") else { continue };
-        let point = before.split(' ').nth(4).unwrap_or_default();
-        let mut fields = after.split(' ');
-        match fields.next() {
-            Some("cgroup") => v1.extend(fields.nth(1).unwrap_or_default().split(',').map(str::to_owned)),
-            Some("cgroup2") if v2.is_none() => v2 = Some(point.to_owned()),
-            _ => {}
-        }
-    }
-    let has_v1 = ["memory", "pids"].iter().all(|name| v1.iter().any(|found| found == name));
-    match (has_v1, v2.as_deref()) {
-        (true, Some(_)) => Some("hybrid"),
-        (true, None) => Some("v1"),
-        (false, Some("/sys/fs/cgroup")) => Some("v2"),
-        (false, _) => None,
-    }
+    CgroupLayout::detect().ok().map(|layout| layout.version())
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, Obstacle> {
@@ -192,19 +171,6 @@ mod tests {
         assert!(is_root("Name:\tx\nUid:\t1000\t0\t0\t0\n"));
         assert!(!is_root("Name:\tx\nUid:\t0\t1000\t1000\t1000\n"));
         assert!(!is_root(""));
-    }
-
-    #[test]
-    fn the_cgroup_version_is_what_is_mounted() {
-        let v2 = "30 25 0:27 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
-        let unified = "30 25 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
-        let memory = "31 25 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
-        let pids = "32 25 0:29 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n";
-        assert_eq!(version_of(v2), Some("v2"));
-        assert_eq!(version_of(&[unified, memory, pids].concat()), Some("hybrid"));
-        assert_eq!(version_of(&[memory, pids].concat()), Some("v1"));
-        assert_eq!(version_of(&[unified, memory].concat()), None);
-        assert_eq!(version_of(""), None);
     }
 
     #[test]

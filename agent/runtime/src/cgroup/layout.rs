@@ -109,6 +109,25 @@ impl Layout {
     pub fn is_v1(&self) -> bool {
         self.of_v1("memory").is_some() || self.of_v1("pids").is_some() || self.v2().is_none()
     }
+
+    /// What people call it: "v1", "v2" or "hybrid".
+    pub fn version(&self) -> &'static str {
+        match (self.is_v1(), self.v2()) {
+            (true, Some(_)) => "hybrid",
+            (true, None) => "v1",
+            (false, _) => "v2",
+        }
+    }
+
+    /// Whether containers can be limited by `controller` here.
+    pub fn provides(&self, controller: &str) -> bool {
+        let of_v2 = |hierarchy| super::files::read(hierarchy, "cgroup.controllers").unwrap_or_default();
+        self.of_v1(controller).is_some()
+            || self
+                .v2()
+                .map(of_v2)
+                .is_some_and(|names| names.split_whitespace().any(|name| name == controller))
+    }
 }
 
 /// The hierarchies in `mountinfo`, each once, in the order they were mounted.
@@ -162,6 +181,17 @@ mod tests {
                 ("/sys/fs/cgroup/unified", 0, true)
             ]
         );
+    }
+
+    #[test]
+    fn a_host_is_called_after_where_its_limits_are() {
+        let layout = Layout::detect().expect("cgroups");
+        assert!(layout.provides("memory") && layout.provides("pids") && !layout.provides("nothing"));
+        let (has_v1, has_v2) = (layout.of_v1("memory").is_some(), layout.v2().is_some());
+        assert_eq!(layout.version() == "hybrid", has_v1 && has_v2);
+        if has_v2 {
+            assert_eq!(layout.without_v1().version(), "v2");
+        }
     }
 
     #[test]

@@ -129,11 +129,11 @@ impl Drop for Lab {
 
 pub(crate) struct Running {
     pub pid: i32,
-    pub spawned: Option<Spawned2>,
+    pub spawned: Option<Handles>,
 }
 
 /// What is left of a [`Spawned`] once its gate is open.
-pub(crate) struct Spawned2 {
+pub(crate) struct Handles {
     pub pidfd: std::os::fd::OwnedFd,
     pub stdin: Option<std::os::fd::OwnedFd>,
     pub stdout: Option<std::os::fd::OwnedFd>,
@@ -155,7 +155,7 @@ pub(crate) struct Ran {
 impl Running {
     pub(crate) fn start(spawned: Spawned) -> Result<Running, StartError> {
         let Spawned { pid, pidfd, stdin, stdout, stderr, terminal, gate, cgroup, .. } = spawned;
-        let rest = Spawned2 { pidfd, stdin, stdout, stderr, terminal, cgroup };
+        let rest = Handles { pidfd, stdin, stdout, stderr, terminal, cgroup };
         let running = Running { pid, spawned: Some(rest) };
         gate.open()?;
         Ok(running)
