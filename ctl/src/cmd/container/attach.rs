@@ -25,6 +25,9 @@ use crate::terminal::{self, RawMode};
 const PATIENCE: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_millis(200);
 
+/// The exit code of a program that SIGKILL ended.
+const KILLED: i32 = 137;
+
 /// What the user's side offers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Options {
@@ -192,7 +195,8 @@ async fn kill(agent: &Node, id: &str, signal: i32) {
 }
 
 fn exit_code(done: &WaitContainerResponse) -> u8 {
-    if done.oom_killed {
+    // One of its programs may have been killed and the container have gone on.
+    if done.oom_killed && done.exit_code == KILLED {
         output::note("the container was killed: it used more memory than its limit");
     }
     u8::try_from(done.exit_code).unwrap_or(255)
