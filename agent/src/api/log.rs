@@ -22,8 +22,19 @@ pub(super) fn read(
 }
 
 fn line(mut entry: LogEntry) -> v1::LogLine {
-    if entry.data.last() == Some(&b'\n') {
-        entry.data.pop();
+    let partial = entry.data.pop_if(|last| *last == b'\n').is_none();
+    v1::LogLine { time_ns: entry.time_ns, stderr: entry.stderr, data: entry.data, partial }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_of_a_long_line_is_not_a_line() {
+        let of = |data: &[u8]| line(LogEntry { time_ns: 1, stderr: false, data: data.to_vec() });
+        assert_eq!((of(b"whole\n").data, of(b"whole\n").partial), (b"whole".to_vec(), false));
+        assert!(of(b"piece").partial && of(b"").partial);
+        assert_eq!(of(b"\n\n").data, b"\n");
     }
-    v1::LogLine { time_ns: entry.time_ns, stderr: entry.stderr, data: entry.data }
 }

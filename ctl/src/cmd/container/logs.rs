@@ -37,7 +37,9 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
         };
         let Some(entry) = next else { return Ok(ExitCode::SUCCESS) };
         if let Some(mut line) = entry.line {
-            line.data.push(b'\n');
+            if !line.partial {
+                line.data.push(b'\n');
+            }
             if output::bytes(&line.data, line.stderr).is_err() {
                 return Ok(ExitCode::from(output::READER_GONE));
             }
