@@ -2,11 +2,12 @@
 //! controller's own pushes. `judge` is pure and says what a snapshot means.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proto::v1::{Service, Task, TaskState, WatchServiceRequest, WatchServiceResponse, update_status};
+use tonic::{Code, Status};
 
-use crate::client::Control;
+use crate::client::{self, Control};
 use crate::error::{CommandError, Kind};
 use crate::output::{self, progress::Progress};
 
@@ -21,6 +22,10 @@ pub(super) enum Verdict {
     Failed(String),
 }
 
+/// How long the controller may be away while its service is waited for.
+const AWAY: Duration = Duration::from_secs(15);
+/// Between two tries to find it again.
+const RETRY: Duration = Duration::from_millis(300);
 /// How many failed tries of one slot are enough to call it a failure.
 const TRIES: usize = 2;
 
@@ -136,15 +141,38 @@ pub(super) async fn wait(
     }
 }
 
+/// Watches until a verdict; a controller that restarts meanwhile is found again.
 async fn follow(
     control: &mut Control,
     name: &str,
     since_ms: u64,
     progress: &mut Progress,
 ) -> Result<(), CommandError> {
+    let mut heard = Instant::now();
+    loop {
+        match watch(control, name, since_ms, progress, &mut heard).await {
+            Err(error) if error.kind == Kind::Unavailable && heard.elapsed() < AWAY => {
+                tokio::time::sleep(RETRY).await;
+            }
+            Err(error) if error.kind == Kind::Unavailable => {
+                return Err(error.hint(format!("the change is made; how it goes:  ctl service ps {name}")));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn watch(
+    control: &mut Control,
+    name: &str,
+    since_ms: u64,
+    progress: &mut Progress,
+    heard: &mut Instant,
+) -> Result<(), CommandError> {
     let request = WatchServiceRequest { service: name.to_owned() };
-    let mut changes = control.watch_service(request).await?.into_inner();
-    while let Some(WatchServiceResponse { service, tasks }) = changes.message().await? {
+    let mut changes = control.watch_service(request).await.map_err(broken)?.into_inner();
+    while let Some(WatchServiceResponse { service, tasks }) = changes.message().await.map_err(broken)? {
+        *heard = Instant::now();
         let Some(service) = service else {
             return Err(CommandError::new(
                 Kind::NotFound,
@@ -163,7 +191,19 @@ async fn follow(
             Verdict::Waiting(_) => {}
         }
     }
-    Err(CommandError::new(Kind::Unavailable, "the controller ended the watch").hint("try again in a moment"))
+    Err(CommandError::new(Kind::Unavailable, "the controller ended the watch"))
+}
+
+/// A connection that breaks in the middle has no code of its own.
+fn broken(status: Status) -> CommandError {
+    match status.code() {
+        Code::Unknown | Code::Internal | Code::Cancelled | Code::Unavailable => {
+            let cause = std::error::Error::source(&status).map(client::root_cause);
+            let cause = cause.unwrap_or_else(|| status.message().to_owned());
+            CommandError::new(Kind::Unavailable, format!("the controller went away ({cause})"))
+        }
+        _ => status.into(),
+    }
 }
 
 #[cfg(test)]
