@@ -9,7 +9,10 @@ use super::{ContainerConfig, ContainerEventKind, MEMORY_MINIMUM, files, identity
 use crate::EngineError;
 use crate::engine::Inner;
 use crate::image::{Image, Reference};
-use crate::records::Durability;
+use crate::records::{Durability, MAX_VALUE};
+
+/// What a record may still grow by, in bytes: times, an exit, an error.
+const LATER: usize = 8 * 1024;
 
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> u64 {
@@ -34,6 +37,7 @@ impl Inner {
             .await?
             .ok_or_else(|| EngineError::NoSuchImage(config.image.clone()))?;
         let record = self.prepare_record(config, image).await?;
+        check_size(&record)?;
         let entry = self.reserve(record)?;
         let _work = entry.work.lock().await;
         match self.make(&entry).await {
@@ -167,6 +171,18 @@ fn check(config: &ContainerConfig) -> Result<(), EngineError> {
                 format!("{}/{} is published twice", port.published, port.protocol),
             ));
         }
+    }
+    Ok(())
+}
+
+/// A record that cannot be written cannot be undone either, so it is refused before anything exists.
+fn check_size(record: &Record) -> Result<(), EngineError> {
+    let size = serde_json::to_vec(record).map_or(usize::MAX, |json| json.len());
+    let most = MAX_VALUE - LATER;
+    if size > most {
+        let rule =
+            format!("its arguments, variables and labels are too long: {size} bytes, at most {most} fit");
+        return Err(EngineError::invalid("container", rule));
     }
     Ok(())
 }

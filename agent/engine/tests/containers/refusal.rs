@@ -31,6 +31,8 @@ fn a_bad_request_is_refused_by_name_and_makes_nothing() {
         assert!(text.contains("command"), "{text}");
         let text = refused(&engine, |config| config.working_dir = "relative".into()).await;
         assert!(text.contains("relative"), "{text}");
+        let text = refused(&engine, |config| config.env = vec![format!("LONG={}", "x".repeat(60_000))]).await;
+        assert!(text.contains("too long"), "{text}");
         assert!(std::fs::read_dir(host.data().join("containers")).unwrap().next().is_none());
         engine.shutdown(true).await.unwrap();
     });
