@@ -1,6 +1,7 @@
 //! What must not be noticed, or only for a moment: many tasks at once, updates
-//! under load, a keeper that is killed.
+//! under load, a keeper or a controller that is killed.
 
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use itest::dev::{self, Dev};
 use itest::host::Host;
 use itest::{inventory, programs, wait};
 
+use crate::two_nodes::{self, Controller};
 use crate::{SOON, answers_from, scratch};
 
 /// Repeats `watch` on a thread of its own while `work` is done.
@@ -88,4 +90,32 @@ fn a_killed_keeper_is_replaced_and_so_are_its_tasks() {
         let left = inventory::added(&before, &inventory::of(&host, dev.root()));
         if left.is_empty() { Ok(()) } else { Err(left) }
     });
+}
+
+#[test]
+fn whoever_waits_finds_a_controller_that_was_killed_and_started_again() {
+    let (host, dir, address) = (Host::new("again"), scratch(), "127.0.0.1:7443");
+    let controller = Controller::start(&host, dir.path(), address);
+    // Ends, with its containers, when its standard input is dropped.
+    let mut agent = two_nodes::agent(&host, dir.path(), "one", address, "127.0.0.1:7444");
+    let ctl = |arguments: &[&str]| programs::output(&mut dev::ctl(&host, dir.path(), arguments));
+    let create = ["service", "create", "--name", "web", "--replicas", "60", "roadstead/hello"];
+    let mut command = dev::ctl(&host, dir.path(), &create);
+    let waiting = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ctl starts");
+    wait::until("the service is acknowledged", SOON, || {
+        let services = programs::said(&ctl(&["service", "ls"]));
+        if services.contains("web") { Ok(()) } else { Err(services) }
+    });
+    let mut controller = controller.into_child();
+    dev::kill(controller.id(), "KILL");
+    let _ = controller.wait();
+    let controller = Controller::start(&host, dir.path(), address);
+    let waited = waiting.wait_with_output().expect("ctl ends");
+    assert!(waited.status.success(), "{}", String::from_utf8_lossy(&waited.stderr));
+    let tasks = programs::said(&ctl(&["service", "ps", "web"]));
+    assert_eq!(tasks.matches(" running   running ").count(), 60, "{tasks}");
+    assert!(!tasks.contains("shutdown"), "no task was replaced: {tasks}");
+    drop(agent.stdin.take());
+    let _ = agent.wait();
+    drop(controller);
 }
