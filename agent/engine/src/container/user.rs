@@ -7,7 +7,8 @@
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,8 @@ use crate::EngineError;
 
 const MAX_BYTES: u64 = 1 << 20;
 const MAX_LINES: usize = 100_000;
+/// From one layer to another.
+const MAX_LINKS: usize = 8;
 /// Ids a container can use are those of its range.
 const MAX_ID: u32 = 65_535;
 
@@ -121,34 +124,47 @@ fn out_of_range(id: &str) -> EngineError {
 
 /// The text of `/etc/<name>` as a container of these layers would see it; empty when it has none.
 fn read_from_layers(layers: &[PathBuf], name: &str) -> Result<String, EngineError> {
-    for layer in layers {
-        let failed = |error: rustix::io::Errno| EngineError::file("open", layer, error.into());
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(layer, flags, Mode::empty()).map_err(failed)?;
-        match open_regular(&root, &format!("etc/{name}")) {
+    let mut path = PathBuf::from("etc").join(name);
+    for _ in 0..MAX_LINKS {
+        match find_in_layers(layers, &path)? {
             Found::File(file) => return read_limited(file, name),
-            Found::Hidden => return Ok(String::new()),
-            Found::Absent if hides_lower(&root) => return Ok(String::new()),
-            Found::Absent => {}
+            Found::Elsewhere(target) => path = target,
+            Found::Hidden | Found::Absent => break,
         }
     }
     Ok(String::new())
 }
 
+fn find_in_layers(layers: &[PathBuf], path: &Path) -> Result<Found, EngineError> {
+    for layer in layers {
+        let failed = |error: rustix::io::Errno| EngineError::file("open", layer, error.into());
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(layer, flags, Mode::empty()).map_err(failed)?;
+        match open_regular(&root, path) {
+            Found::Absent if hides_lower(&root) => return Ok(Found::Hidden),
+            Found::Absent => {}
+            found => return Ok(found),
+        }
+    }
+    Ok(Found::Absent)
+}
+
 enum Found {
     File(OwnedFd),
-    /// There is something, but no file: a whiteout, a pipe, a link to nowhere.
+    /// A link to this path, which no file of the same layer has.
+    Elsewhere(PathBuf),
+    /// There is something, but no file: a whiteout, a pipe.
     Hidden,
     Absent,
 }
 
-fn open_regular(root: &OwnedFd, path: &str) -> Found {
+fn open_regular(root: &OwnedFd, path: &Path) -> Found {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
     // O_PATH first: nothing is opened for reading before it is known to be a plain file.
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let found = match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
         Ok(found) => found,
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Found::Absent,
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return link_at(root, path, resolve),
         Err(_) => return Found::Hidden,
     };
     let is_regular = |fd: &OwnedFd| {
@@ -162,6 +178,20 @@ fn open_regular(root: &OwnedFd, path: &str) -> Found {
         Ok(file) if is_regular(&file) => Found::File(file),
         Ok(_) | Err(_) => Found::Hidden,
     }
+}
+
+/// A link that is dangling in its layer says where to look in all of them.
+fn link_at(root: &OwnedFd, path: &Path, resolve: ResolveFlags) -> Found {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(link) = rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) else {
+        return Found::Absent;
+    };
+    let Ok(text) = rustix::fs::readlinkat(&link, "", Vec::new()) else {
+        return Found::Hidden;
+    };
+    let target = Path::new(std::ffi::OsStr::from_bytes(text.as_bytes()));
+    // Joining an absolute path replaces the other; it is resolved below a layer's root again.
+    Found::Elsewhere(path.parent().unwrap_or(Path::new("")).join(target))
 }
 
 /// Whether this layer's `/etc` replaces the one below it.
@@ -254,6 +284,21 @@ mod tests {
         let (top, middle, base) = (layer(None), layer(Some("a:x:1:1::/:\n")), layer(Some("a:x:2:2::/:\n")));
         let layers = [&top, &middle, &base].map(|dir| dir.path().to_path_buf());
         assert_eq!(look_up(&layers, "a").unwrap().uid, 1);
+    }
+
+    #[test]
+    fn a_link_into_another_layer_is_followed_and_hides_what_is_below_it() {
+        let (top, base) = (layer(None), layer(Some("a:x:9:9::/:\n")));
+        symlink("../usr/passwd", top.path().join("etc/passwd")).unwrap();
+        let layers = [&top, &base].map(|dir| dir.path().to_path_buf());
+        assert!(look_up(&layers, "a").is_err(), "the file below the link is not the container's");
+        std::fs::create_dir(base.path().join("usr")).unwrap();
+        std::fs::write(base.path().join("usr/passwd"), "a:x:5:5::/:\n").unwrap();
+        assert_eq!(look_up(&layers, "a").unwrap().uid, 5);
+        symlink("/etc/passwd", base.path().join("usr/loop")).unwrap();
+        std::fs::remove_file(top.path().join("etc/passwd")).unwrap();
+        symlink("/usr/loop", top.path().join("etc/passwd")).unwrap();
+        assert!(look_up(&layers, "daemon").is_err());
     }
 
     #[test]
