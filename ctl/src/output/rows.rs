@@ -174,7 +174,11 @@ impl Row for TaskRow {
             self.desired_state.to_owned(),
             self.state.to_owned(),
             self.age.clone(),
-            if self.retry_in.is_empty() { why.clone() } else { format!("{why}; next try in {}", self.retry_in) },
+            if self.retry_in.is_empty() {
+                why.clone()
+            } else {
+                format!("{why}; next try in {}", self.retry_in)
+            },
         ]
     }
 }
