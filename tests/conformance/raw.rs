@@ -53,6 +53,7 @@ fn the_wire_is_dockers() {
     pings(&dev);
     versions(&dev);
     unknown_paths(&dev);
+    refused_bodies(&dev);
     lists(&dev);
     nonsense(&dev);
     dev.stop();
@@ -114,6 +115,25 @@ fn unknown_paths(dev: &Dev<'_>) {
     assert_eq!(ask(dev, "OPTIONS", "/containers/json").status, 200);
     let missing = ask(dev, "GET", "/containers/nobody/json");
     assert_eq!((missing.status, message(&missing).as_str()), (404, "No such container: nobody"));
+}
+
+/// A client still sending when it is refused must come to read why.
+fn refused_bodies(dev: &Dev<'_>) {
+    let body = vec![b' '; 4 << 20];
+    for (path, status) in [("/networks/create", 501), ("/nonsense", 404), ("/v1.99/build", 400)] {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: api.moby.localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = UnixStream::connect(socket(dev)).expect("the socket is there");
+        stream.set_read_timeout(Some(SOON)).expect("a time");
+        stream
+            .write_all(&[head.as_bytes(), &body].concat())
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+    }
 }
 
 /// What other clients than Docker's own send.

@@ -12,6 +12,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures::StreamExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,6 +28,8 @@ use crate::{container, image, system, version};
 const CONNECTIONS: usize = 1024;
 /// The time for the head of a request, and for a connection without one.
 const HEAD: Duration = Duration::from_secs(300);
+/// The time for the body of a request that is refused whatever it says.
+const DISCARD: Duration = Duration::from_secs(10);
 
 /// Serves `listener` until `shutdown` is ready; open connections then end.
 pub async fn serve(listener: UnixListener, engine: Engine, shutdown: impl Future<Output = ()>) {
@@ -91,20 +94,32 @@ const FAMILIES: [&str; 22] = [
 ];
 
 /// A path that is not served: Docker's clients read "not supported" as such.
-async fn unserved(method: Method, uri: Uri) -> Response {
+async fn unserved(method: Method, uri: Uri, body: Body) -> Response {
     let family = uri.path().split('/').nth(1).unwrap_or_default();
     if FAMILIES.contains(&family) && method != Method::OPTIONS {
+        discard(body).await;
         return ApiError::NotSupported(format!("{method} {}", uri.path())).into_response();
     }
-    unknown(method).await
+    unknown(method, body).await
 }
 
 /// Docker knows no "method not allowed", and lets anyone ask for options.
-async fn unknown(method: Method) -> Response {
+async fn unknown(method: Method, body: Body) -> Response {
+    discard(body).await;
     if method == Method::OPTIONS {
         StatusCode::OK.into_response()
     } else {
         ApiError::NoSuchPage.into_response()
+    }
+}
+
+/// Reads a body to its end. A connection that closes on a client still sending
+/// shows it a broken pipe, and never the answer.
+async fn discard(body: Body) {
+    let mut pieces = body.into_data_stream();
+    let read = async { while let Some(Ok(_)) = pieces.next().await {} };
+    if tokio::time::timeout(DISCARD, read).await.is_err() {
+        tracing::debug!("the body of a refused request did not end in time");
     }
 }
 
@@ -128,30 +143,33 @@ async fn connection(stream: UnixStream, router: Router) {
 /// Answers one request, with what every answer carries.
 async fn answer(router: Router, request: Request) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let mut response = match unversioned(request) {
-        Ok(request) => {
+    let mut response = match unversioned(&uri) {
+        Ok(target) => {
+            let mut request = request;
+            *request.uri_mut() = target;
             let Ok(response) = router.oneshot(request).await;
             response
         }
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => {
+            discard(request.into_body()).await;
+            refusal.into_response()
+        }
     };
     tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), "a docker client asked");
     response.headers_mut().extend(common());
     response
 }
 
-/// The request with a version that is spoken taken off its path.
-fn unversioned(mut request: Request) -> Result<Request, ApiError> {
-    let path = version::split(request.uri().path())?;
+/// What is asked for, with a version that is spoken taken off its path.
+fn unversioned(asked: &Uri) -> Result<Uri, ApiError> {
+    let path = version::split(asked.path())?;
     // Clients put names such as "/web" into paths as they are.
     let path = path.replace("//", "/");
-    let target = match request.uri().query() {
+    let target = match asked.query() {
         Some(query) => format!("{path}?{query}"),
         None => path,
     };
-    *request.uri_mut() =
-        target.parse::<Uri>().map_err(|error| ApiError::BadRequest(format!("path {target:?}: {error}")))?;
-    Ok(request)
+    target.parse::<Uri>().map_err(|error| ApiError::BadRequest(format!("path {target:?}: {error}")))
 }
 
 fn common() -> HeaderMap {
