@@ -178,12 +178,24 @@ impl Drop for Cluster<'_> {
 }
 
 #[test]
-fn a_dev_cluster_notices_that_its_agent_was_killed() {
+fn a_dev_cluster_starts_what_was_killed_again() {
     let (host, dir) = (Host::new("devkill"), scratch());
     let mut dev = Dev::start(&host, dir.path(), &[]);
     dev.ctl(&["service", "create", "--name", "web", "--publish", "8080:80", "roadstead/hello"]);
     answers_from(&dev, "localhost:8080", 1);
-    dev::kill(dev.pid_of("agent", "--join"), "KILL");
-    let said = dev.wait_for_note("the agent ended");
-    assert!(said.is_ok(), "{said:?}");
+    let served_by = dev.running("web")[0]["id"].clone();
+    // What ends right after its start is told of, and not started again.
+    std::thread::sleep(Duration::from_secs(5));
+    for (program, argument) in [("agent", "--join"), ("controller", "--listen")] {
+        dev::kill(dev.pid_of(program, argument), "KILL");
+        let said = dev.wait_for_note(&format!("the {program} ended")).expect("ctl dev notices");
+        assert!(said.contains("starting it again"), "{said}");
+        answers_from(&dev, "localhost:8080", 1);
+    }
+    wait::until("the node is back", SOON, || {
+        let nodes = dev.json(&["node", "ls"]);
+        if nodes[0]["status"] == "ready" { Ok(()) } else { Err(nodes.to_string()) }
+    });
+    assert_eq!(dev.running("web")[0]["id"], served_by, "the container was replaced");
+    dev.stop();
 }

@@ -150,11 +150,9 @@ impl<'h> Dev<'h> {
     /// When it does not run.
     #[track_caller]
     pub fn pid_of(&self, program: &str, argument: &str) -> u32 {
-        let data = self.root.join("data").display().to_string();
-        let found = processes().find(|(_, line)| {
+        let found = processes_of(&self.root).into_iter().find(|(_, line)| {
             line.first().is_some_and(|first| first.ends_with(program))
                 && line.iter().any(|word| word == argument)
-                && line.iter().any(|word| word.contains(&data))
         });
         found.unwrap_or_else(|| panic!("{program} {argument} does not run")).0
     }
@@ -167,21 +165,27 @@ impl<'h> Dev<'h> {
     /// Ends it as Ctrl-C does and waits for its end.
     ///
     /// # Panics
-    /// When it does not end within 40 seconds.
+    /// When it does not end within 40 seconds, or leaves a process.
     pub fn stop(&mut self) {
         kill(self.child.id(), "INT");
         wait::until("ctl dev ends after Ctrl-C", Duration::from_secs(40), || match self.child.try_wait() {
             Ok(Some(_)) => Ok(()),
             other => Err(format!("{other:?}")),
         });
+        let left = processes_of(&self.root);
+        assert!(left.is_empty(), "ctl dev left {left:?}");
     }
 }
 
 impl Drop for Dev<'_> {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            kill(self.child.id(), "INT");
-            let _ = self.child.wait();
+            if std::thread::panicking() {
+                kill(self.child.id(), "INT");
+                let _ = self.child.wait();
+            } else {
+                self.stop();
+            }
         }
     }
 }
@@ -189,6 +193,12 @@ impl Drop for Dev<'_> {
 /// Sends a signal by name.
 pub fn kill(pid: u32, signal: &str) {
     let _ = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).output();
+}
+
+/// The programs of the cluster whose data lies below `root`, with their command lines.
+pub fn processes_of(root: &Path) -> Vec<(u32, Vec<String>)> {
+    let data = root.join("data").display().to_string();
+    processes().filter(|(_, line)| line.iter().any(|word| word.contains(&data))).collect()
 }
 
 /// All processes with their command lines.

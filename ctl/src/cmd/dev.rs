@@ -66,7 +66,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CommandError> {
     layout.create()?;
     // From here on Ctrl-C must stop what was started, so it is listened to first.
     let mut stop = Stop::listen()?;
-    let mut controller = Program::spawn(&layout, "controller", &controller_arguments(&args, &layout))?;
+    let mut controller = Program::spawn(&layout, "controller", controller_arguments(&args, &layout))?;
     let outcome = tokio::select! {
         outcome = bring_up(&args, &layout, &mut controller) => outcome,
         () = stop.asked() => Err(CommandError::new(Kind::Environment, "stopped before the cluster was ready")),
@@ -108,24 +108,30 @@ async fn serve(
         () = stop.asked() => return Ok(()),
     }
     output::note(&welcome(args));
-    tokio::select! {
-        () = stop.asked() => Ok(()),
-        error = agent.ended() => Err(error),
-        error = controller.ended() => Err(error),
+    loop {
+        tokio::select! {
+            () = stop.asked() => return Ok(()),
+            ended = agent.ended() => agent.revive(ended)?,
+            ended = controller.ended() => controller.revive(ended)?,
+        }
     }
 }
 
 fn welcome(args: &Args) -> String {
+    // As this program was called: it need not be on the PATH.
+    let ctl = std::env::args().next().unwrap_or_else(|| "ctl".to_owned());
     let first = if args.demo {
         format!(
-            "  curl localhost:{}                  # answered by one of three tasks\n  ctl service scale hello=10",
+            "  curl localhost:{}   # answered by one of three tasks\n  {ctl} service scale hello=10",
             args.demo_port
         )
     } else {
-        "  ctl service create --name web --replicas 3 --publish 8080:80 roadstead/hello\n  curl localhost:8080".to_owned()
+        format!(
+            "  {ctl} service create --name web --replicas 3 --publish 8080:80 roadstead/hello\n  curl localhost:8080"
+        )
     };
     format!(
-        "\nTry, in another terminal:\n{first}\n  ctl service ls\n  ctl node ls\n\nCtrl-C stops the cluster and keeps its data."
+        "\nTry, in another terminal:\n{first}\n  {ctl} service ls\n  {ctl} node ls\n\nCtrl-C stops the cluster and keeps its data."
     )
 }
 
@@ -150,7 +156,7 @@ async fn bring_up(
             Some(control.create_join_token(request).await?.into_inner().token)
         }
     };
-    let mut agent = Program::spawn(layout, "agent", &agent_arguments(args, layout, token))?;
+    let mut agent = Program::spawn(layout, "agent", agent_arguments(args, layout, token))?;
     if let Err(error) = wait_for_node(&context, &mut control, &mut agent, deadline).await {
         agent.stop().await;
         return Err(error);

@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::process::{Child, ChildStdin, Command};
 
@@ -19,15 +19,19 @@ const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// `timeout` and some shells deliver one Ctrl-C twice; it is impatience only when it comes later.
 const SAME_WISH: Duration = Duration::from_secs(1);
 const LAST_LINES: usize = 5;
+/// What ends sooner than this after its start would end again.
+const HEALTHY: Duration = Duration::from_secs(5);
 
 /// A running program.
 #[derive(Debug)]
 pub(super) struct Program {
     name: &'static str,
-    child: Child,
-    lifeline: Option<ChildStdin>,
+    arguments: Vec<String>,
     log: PathBuf,
     log_start: u64,
+    started: Instant,
+    child: Child,
+    lifeline: Option<ChildStdin>,
 }
 
 impl Program {
@@ -38,26 +42,27 @@ impl Program {
     pub(super) fn spawn(
         layout: &Layout,
         name: &'static str,
-        arguments: &[String],
+        arguments: Vec<String>,
     ) -> Result<Self, CommandError> {
         let log = layout.logs().join(format!("{name}.log"));
-        let program = locate(name);
-        let failed = |error: std::io::Error| {
-            CommandError::new(Kind::Environment, format!("cannot start {}: {error}", program.display()))
-                .hint("build all programs:  make build")
-        };
-        let file = OpenOptions::new().create(true).append(true).open(&log).map_err(failed)?;
-        let log_start = file.metadata().map_err(failed)?.len();
-        let mut child = Command::new(&program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::from(file.try_clone().map_err(failed)?))
-            .stderr(Stdio::from(file))
-            .process_group(0)
-            .spawn()
-            .map_err(failed)?;
+        let (mut child, log_start) = start(name, &arguments, &log)?;
         let lifeline = child.stdin.take();
-        Ok(Self { name, child, lifeline, log, log_start })
+        Ok(Self { name, arguments, log, log_start, started: Instant::now(), child, lifeline })
+    }
+
+    /// Starts it again after it [`ended`](Self::ended); the containers of an agent run on meanwhile.
+    ///
+    /// # Errors
+    /// With why it ended, when that was right after its start; when it can't be executed any more.
+    pub(super) fn revive(&mut self, ended: CommandError) -> Result<(), CommandError> {
+        if self.started.elapsed() < HEALTHY {
+            return Err(ended);
+        }
+        crate::output::note(&format!("{ended}; starting it again"));
+        let (child, log_start) = start(self.name, &self.arguments, &self.log)?;
+        (self.child, self.log_start, self.started) = (child, log_start, Instant::now());
+        self.lifeline = self.child.stdin.take();
+        Ok(())
     }
 
     /// What is wrong, if it has ended although nobody asked it to.
@@ -119,6 +124,26 @@ async fn impatience() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }
+}
+
+/// The program that lies beside this one or on the PATH, and where its part of the log begins.
+fn start(name: &str, arguments: &[String], log: &Path) -> Result<(Child, u64), CommandError> {
+    let program = locate(name);
+    let failed = |error: std::io::Error| {
+        CommandError::new(Kind::Environment, format!("cannot start {}: {error}", program.display()))
+            .hint("build all programs:  make build")
+    };
+    let file = OpenOptions::new().create(true).append(true).open(log).map_err(failed)?;
+    let log_start = file.metadata().map_err(failed)?.len();
+    let child = Command::new(&program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::from(file.try_clone().map_err(failed)?))
+        .stderr(Stdio::from(file))
+        .process_group(0)
+        .spawn()
+        .map_err(failed)?;
+    Ok((child, log_start))
 }
 
 fn locate(name: &str) -> PathBuf {
