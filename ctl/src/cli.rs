@@ -24,6 +24,9 @@ pub struct Global {
     /// Use this context instead of the current one (or set ROADSTEAD_CONTEXT)
     #[arg(long, global = true, env = "ROADSTEAD_CONTEXT", hide_env = true, value_name = "NAME")]
     pub context: Option<String>,
+    /// Talk to the agent behind this socket, whatever the context says (or set ROADSTEAD_AGENT)
+    #[arg(long, global = true, env = "ROADSTEAD_AGENT", hide_env = true, value_name = "SOCKET")]
+    pub agent: Option<std::path::PathBuf>,
     /// How to print data: table for people, json for programs
     #[arg(long, short = 'o', global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     #[arg(hide_possible_values = true)]

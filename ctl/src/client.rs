@@ -54,21 +54,17 @@ pub async fn control(context: &Context) -> Result<Control, CommandError> {
         .hint("is it running?  `ctl dev` starts one on this machine"))
 }
 
-/// Connects to the agent of this host.
+/// Connects to the agent behind a unix socket of this host.
 ///
 /// # Errors
 /// [`Kind::Unavailable`] when nothing answers on the socket.
-pub async fn agent(context: &Context) -> Result<Node, CommandError> {
-    let socket = context.agent.clone().ok_or_else(|| {
-        CommandError::new(Kind::Environment, "the context names no agent on this host")
-            .hint("run this on a host with an agent, or start one:  ctl dev")
-    })?;
-    let channel = unix_channel(&socket).await.map_err(|error| {
+pub async fn agent(socket: &Path) -> Result<Node, CommandError> {
+    let channel = unix_channel(socket).await.map_err(|error| {
         CommandError::new(
             Kind::Unavailable,
             format!("cannot reach the agent at {}: {error}", socket.display()),
         )
-        .hint("is it running?  `ctl dev` starts one; the socket is for root only")
+        .hint("is it running?  `agent` starts it, `ctl dev` a whole cluster; the socket is for root only")
     })?;
     Ok(NodeControlClient::with_interceptor(channel, Propagate))
 }

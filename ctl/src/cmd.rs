@@ -40,6 +40,9 @@ async fn control(global: &Global) -> Result<client::Control, CommandError> {
 
 /// A client of this host's agent.
 async fn agent(global: &Global) -> Result<client::Node, CommandError> {
-    let config = Config::load(&context::path()?)?;
-    client::agent(config.select(global.context.as_deref())?).await
+    let socket = match &global.agent {
+        Some(socket) => socket.clone(),
+        None => Config::load(&context::path()?)?.agent(global.context.as_deref())?,
+    };
+    client::agent(&socket).await
 }

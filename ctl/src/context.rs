@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{CommandError, Kind};
 
+/// Where an agent answers that was started without any option.
+const AGENT_SOCKET: &str = "/run/roadstead/agent.sock";
+
 /// One cluster as this user reaches it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Context {
@@ -112,6 +115,21 @@ impl Config {
             ))
         })
     }
+
+    /// The socket of this host's agent: the one of the context `name` or of the current context; without any
+    /// context that of an agent which runs by itself.
+    ///
+    /// # Errors
+    /// When the context is not there, or is that of a cluster without an agent on this host.
+    pub fn agent(&self, name: Option<&str>) -> Result<PathBuf, CommandError> {
+        if name.is_none() && self.current.is_empty() {
+            return Ok(PathBuf::from(AGENT_SOCKET));
+        }
+        self.select(name)?.agent.clone().ok_or_else(|| {
+            CommandError::new(Kind::Environment, "the context names no agent on this host")
+                .hint("run this on a host with an agent, or name its socket with --agent")
+        })
+    }
 }
 
 fn broken(path: &Path, error: &dyn std::fmt::Display) -> CommandError {
@@ -140,6 +158,15 @@ mod tests {
     fn no_context_at_all_says_how_to_get_one() {
         let error = Config::default().select(None).expect_err("nothing there");
         assert!(error.hints.iter().any(|hint| hint.contains("ctl dev")));
+    }
+
+    #[test]
+    fn without_a_context_the_agent_is_the_one_that_runs_by_itself() {
+        let socket = Config::default().agent(None).expect("a default");
+        assert_eq!(socket, Path::new(AGENT_SOCKET));
+        let mut config = Config { current: "prod".into(), ..Config::default() };
+        config.contexts.insert("prod".into(), Context::default());
+        assert!(config.agent(None).is_err(), "a cluster elsewhere has no agent here");
     }
 
     #[test]

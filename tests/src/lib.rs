@@ -12,4 +12,5 @@ pub mod image;
 pub mod inventory;
 pub mod programs;
 pub mod registry;
+pub mod solo;
 pub mod wait;

@@ -1,0 +1,14 @@
+//! The container engine as its users have it: a real agent alone on a host,
+//! without any controller, driven by `ctl`.
+
+mod life;
+
+use std::time::Duration;
+
+/// What nobody should have to wait for longer than.
+const SOON: Duration = Duration::from_secs(20);
+
+/// A directory for one test, short enough for unix sockets and gone afterwards.
+fn scratch() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("rt-").tempdir_in("/tmp").expect("/tmp is writable")
+}
