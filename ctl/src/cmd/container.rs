@@ -1,8 +1,10 @@
 //! `ctl container`: one file per verb, all on this host's agent.
 
 mod attach;
+mod create;
 mod list;
 mod logs;
+mod options;
 mod remove;
 mod run;
 mod stats;
@@ -18,6 +20,8 @@ use crate::error::CommandError;
 pub enum Command {
     /// Run a program in a new container
     Run(Box<run::Args>),
+    /// Create a container, to be started later
+    Create(Box<create::Args>),
     /// List containers
     #[command(visible_alias = "list", visible_alias = "ps")]
     Ls(list::Args),
@@ -39,6 +43,7 @@ pub enum Command {
 pub async fn run(global: &Global, command: Command) -> Result<ExitCode, CommandError> {
     match command {
         Command::Run(args) => run::run(global, *args).await,
+        Command::Create(args) => create::run(global, *args).await,
         Command::Ls(args) => list::run(global, args).await,
         Command::Stats(args) => stats::run(global, args).await,
         Command::Logs(args) => logs::run(global, args).await,

@@ -1,0 +1,26 @@
+//! `ctl container create`: a container that `start` starts.
+
+use std::process::ExitCode;
+
+use super::options::Options;
+use crate::cli::Global;
+use crate::error::CommandError;
+use crate::output;
+
+/// Create a container, to be started later
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What it is to be.
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Creates it and prints its id.
+///
+/// # Errors
+/// When it can't be created.
+pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, CommandError> {
+    let mut agent = crate::cmd::agent(global).await?;
+    output::line(&args.options.create(&mut agent).await?);
+    Ok(ExitCode::SUCCESS)
+}
