@@ -55,6 +55,15 @@ pub struct Destination {
     pub address: String,
 }
 
+impl Destination {
+    /// Where this node is.
+    #[must_use]
+    pub fn of(node: &controller_core::Node) -> Self {
+        let address = node.description.address.clone();
+        Self { id: node.id.to_string(), name: node.name.clone(), address }
+    }
+}
+
 #[derive(Debug)]
 struct Pooled {
     address: String,
@@ -84,16 +93,24 @@ impl NodeClients {
     /// # Errors
     /// When the node has no usable address.
     pub fn node(&self, node: &Destination) -> Result<NodeControlClient<Channel>, DialError> {
+        self.channel(node).map(NodeControlClient::new)
+    }
+
+    /// The connection to a node, for any of its services.
+    ///
+    /// # Errors
+    /// When the node has no usable address.
+    pub fn channel(&self, node: &Destination) -> Result<Channel, DialError> {
         let mut pool = self.pool();
         if let Some(pooled) = pool.get(&node.id)
             && pooled.address == node.address
         {
-            return Ok(NodeControlClient::new(pooled.channel.clone()));
+            return Ok(pooled.channel.clone());
         }
-        let channel = self.channel(node)?;
+        let channel = self.dial_lazily(node)?;
         let pooled = Pooled { address: node.address.clone(), channel: channel.clone() };
         pool.insert(node.id.clone(), pooled);
-        Ok(NodeControlClient::new(channel))
+        Ok(channel)
     }
 
     /// Closes connections to nodes that are not in the cluster any more.
@@ -101,7 +118,7 @@ impl NodeClients {
         self.pool().retain(|id, _| wanted(id));
     }
 
-    fn channel(&self, node: &Destination) -> Result<Channel, DialError> {
+    fn dial_lazily(&self, node: &Destination) -> Result<Channel, DialError> {
         let refuse = || DialError::Address { node: node.name.clone(), address: node.address.clone() };
         if node.address.rsplit_once(':').is_none_or(|(host, _)| host.is_empty()) {
             return Err(refuse());

@@ -2,6 +2,7 @@
 //! call what, and the services behind it.
 
 mod access;
+mod forward;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use tokio::time::timeout;
 use tonic::transport::Server;
 
 use self::access::AccessLayer;
+use self::forward::ForwardLayer;
 use crate::api::ControlApi;
 use crate::ca::{Ca, CaError, Role};
 use crate::dispatch::DispatchApi;
@@ -172,6 +174,7 @@ pub async fn serve(
         DispatchServer::new(DispatchApi::new(context.clone())).max_decoding_message_size(REPORT_MAX);
     let server = Server::builder()
         .layer(AccessLayer)
+        .layer(ForwardLayer(context.clone()))
         .max_concurrent_streams(STREAMS)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))

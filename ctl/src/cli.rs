@@ -31,6 +31,28 @@ pub struct Global {
     #[arg(long, short = 'o', global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     #[arg(hide_possible_values = true)]
     pub output: Format,
+    /// Set by [`OnHost`]: the node whose agent is meant.
+    #[arg(skip)]
+    pub node: Option<String>,
+}
+
+/// A group of commands for one host: this one, or a node of the cluster.
+#[derive(Debug, clap::Args)]
+pub struct OnHost<C: Subcommand> {
+    /// On this node of the cluster instead of on this host
+    #[arg(long, global = true, value_name = "NODE", conflicts_with = "agent")]
+    node: Option<String>,
+    /// What to do there.
+    #[command(subcommand)]
+    pub command: C,
+}
+
+impl<C: Subcommand> OnHost<C> {
+    /// The global options with the host that is meant.
+    pub fn scope<'g>(&self, global: &'g mut Global) -> &'g Global {
+        global.node.clone_from(&self.node);
+        global
+    }
 }
 
 /// The groups of commands.
@@ -47,12 +69,10 @@ pub enum Command {
     /// The cluster itself
     #[command(subcommand)]
     Cluster(cmd::cluster::Command),
-    /// Single containers on this host
-    #[command(subcommand)]
-    Container(cmd::container::Command),
-    /// Images on this host
-    #[command(subcommand)]
-    Image(cmd::image::Command),
+    /// Single containers on this host, or on a node
+    Container(OnHost<cmd::container::Command>),
+    /// Images on this host, or on a node
+    Image(OnHost<cmd::image::Command>),
     /// Print a completion script for a shell
     Completion(cmd::completion::Args),
 }

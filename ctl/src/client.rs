@@ -18,7 +18,10 @@ use crate::telemetry::Propagate;
 /// Talks to the cluster.
 pub type Control = ControlClient<InterceptedService<Channel, Propagate>>;
 /// Talks to one host.
-pub type Node = NodeControlClient<InterceptedService<Channel, Propagate>>;
+pub type Node = NodeControlClient<Host>;
+/// The connection to the agent of one host, for any of its services: on this host by its socket, on another one
+/// through a controller.
+pub type Host = InterceptedService<Channel, Propagate>;
 
 /// The name in the certificate of every controller, wherever it runs.
 const CONTROLLER_NAME: &str = "controller.roadstead";
@@ -31,6 +34,12 @@ const LARGEST_MESSAGE: usize = 64 << 20;
 /// # Errors
 /// [`Kind::Unavailable`] with the address and the reason when none does.
 pub async fn control(context: &Context) -> Result<Control, CommandError> {
+    let channel = controller(context).await?;
+    let client = ControlClient::with_interceptor(channel, Propagate::default());
+    Ok(client.max_decoding_message_size(LARGEST_MESSAGE))
+}
+
+async fn controller(context: &Context) -> Result<Channel, CommandError> {
     let tls = client_tls(context)?;
     let mut reasons = Vec::new();
     for address in &context.controllers {
@@ -43,10 +52,7 @@ pub async fn control(context: &Context) -> Result<Control, CommandError> {
             .http2_keep_alive_interval(Duration::from_secs(10))
             .tcp_nodelay(true);
         match endpoint.connect().await {
-            Ok(channel) => {
-                let client = ControlClient::with_interceptor(channel, Propagate);
-                return Ok(client.max_decoding_message_size(LARGEST_MESSAGE));
-            }
+            Ok(channel) => return Ok(channel),
             Err(error) => reasons.push(format!("{address}: {}", root_cause(&error))),
         }
     }
@@ -58,7 +64,7 @@ pub async fn control(context: &Context) -> Result<Control, CommandError> {
 ///
 /// # Errors
 /// [`Kind::Unavailable`] when nothing answers on the socket.
-pub async fn agent(socket: &Path) -> Result<Node, CommandError> {
+pub async fn agent(socket: &Path) -> Result<Host, CommandError> {
     let channel = unix_channel(socket).await.map_err(|error| {
         CommandError::new(
             Kind::Unavailable,
@@ -66,7 +72,19 @@ pub async fn agent(socket: &Path) -> Result<Node, CommandError> {
         )
         .hint("is it running?  `agent` starts it, `ctl dev` a whole cluster; the socket is for root only")
     })?;
-    Ok(NodeControlClient::with_interceptor(channel, Propagate))
+    Ok(InterceptedService::new(channel, Propagate::default()))
+}
+
+/// Reaches the agent of a node through a controller of the context.
+///
+/// # Errors
+/// [`Kind::Unavailable`] when no controller answers; [`Kind::Usage`] when that can't be a node's name.
+pub async fn node(context: &Context, name: &str) -> Result<Host, CommandError> {
+    let node = name.parse().map_err(|_| {
+        CommandError::new(Kind::Usage, format!("{name:?} can't be the name of a node"))
+            .hint("the nodes of the cluster:  ctl node ls")
+    })?;
+    Ok(InterceptedService::new(controller(context).await?, Propagate { node: Some(node) }))
 }
 
 async fn unix_channel(socket: &Path) -> Result<Channel, String> {

@@ -20,14 +20,14 @@ use crate::error::CommandError;
 /// # Errors
 /// Whatever it says to the user.
 pub async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
-    let global = cli.global;
+    let mut global = cli.global;
     match cli.command {
         Command::Dev(args) => dev::run(args).await,
         Command::Service(command) => service::run(&global, command).await,
         Command::Node(command) => node::run(&global, command).await,
         Command::Cluster(command) => cluster::run(&global, command).await,
-        Command::Container(command) => container::run(&global, command).await,
-        Command::Image(command) => image::run(&global, command).await,
+        Command::Container(group) => container::run(group.scope(&mut global), group.command).await,
+        Command::Image(group) => image::run(group.scope(&mut global), group.command).await,
         Command::Completion(args) => Ok(completion::run(&args)),
     }
 }
@@ -38,11 +38,20 @@ async fn control(global: &Global) -> Result<client::Control, CommandError> {
     client::control(config.select(global.context.as_deref())?).await
 }
 
-/// A client of this host's agent.
-async fn agent(global: &Global) -> Result<client::Node, CommandError> {
+/// The agent of this host, or of the node that was asked for.
+async fn host(global: &Global) -> Result<client::Host, CommandError> {
+    if let Some(node) = &global.node {
+        let config = Config::load(&context::path()?)?;
+        return client::node(config.select(global.context.as_deref())?, node).await;
+    }
     let socket = match &global.agent {
         Some(socket) => socket.clone(),
         None => Config::load(&context::path()?)?.agent(global.context.as_deref())?,
     };
     client::agent(&socket).await
+}
+
+/// A client for the containers and images of [`host`].
+async fn agent(global: &Global) -> Result<client::Node, CommandError> {
+    host(global).await.map(client::Node::new)
 }

@@ -85,14 +85,21 @@ impl Telemetry {
     }
 }
 
-/// Puts the current span's context into the metadata of each request.
-#[derive(Debug, Clone, Copy)]
-pub struct Propagate;
+/// Puts the current span's context into the metadata of each request, and the
+/// node that a controller is to hand it on to.
+#[derive(Debug, Clone, Default)]
+pub struct Propagate {
+    /// Name or id of that node; none when it is meant for whoever receives it.
+    pub node: Option<MetadataValue<tonic::metadata::Ascii>>,
+}
 
 impl tonic::service::Interceptor for Propagate {
     fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
         let context = tracing::Span::current().context();
         TraceContextPropagator::new().inject_context(&context, &mut Metadata(request.metadata_mut()));
+        if let Some(node) = &self.node {
+            request.metadata_mut().insert("roadstead-node", node.clone());
+        }
         Ok(request)
     }
 }

@@ -58,6 +58,11 @@ impl<'h> Controller<'h> {
     }
 
     #[track_caller]
+    fn attempt(&self, arguments: &[&str]) -> std::process::Output {
+        programs::output(&mut dev::ctl(self.host, &self.root, arguments))
+    }
+
+    #[track_caller]
     fn json(&self, arguments: &[&str]) -> Value {
         let text = self.ctl(&[arguments, &["--output", "json"]].concat());
         serde_json::from_str(&text).expect("JSON")
@@ -128,6 +133,8 @@ fn tasks_spread_over_two_nodes_and_leave_a_lost_one() {
     let logs = controller.ctl(&["service", "logs", "web"]);
     assert!(logs.contains("@one | ") && logs.contains("@two | "), "logs of both nodes: {logs}");
 
+    containers_are_reached_by_their_nodes_name(&controller);
+
     dev::kill(agents[1].id(), "KILL");
     let _ = agents[1].wait();
     wait::until("the lost node's tasks run on the other one", SOON + SOON, || {
@@ -147,6 +154,24 @@ fn tasks_spread_over_two_nodes_and_leave_a_lost_one() {
         drop(agent.stdin.take());
         let _ = agent.wait();
     }
+}
+
+fn containers_are_reached_by_their_nodes_name(controller: &Controller<'_>) {
+    for name in ["one", "two"] {
+        let listed = controller.json(&["container", "ls", "--node", name]);
+        assert_eq!(listed.as_array().map(Vec::len), Some(5), "{listed}");
+    }
+    controller.ctl(&["container", "run", "-d", "--node", "two", "--name", "far", "roadstead/hello"]);
+    let logs = ["container", "logs", "--node", "two", "far"];
+    wait::until("its log is read from afar", SOON, || {
+        let text = controller.ctl(&logs);
+        if text.contains("listening on") { Ok(()) } else { Err(text) }
+    });
+    let here = controller.json(&["container", "ls", "--node", "one"]).to_string();
+    assert!(!here.contains("\"far\""), "{here}");
+    controller.ctl(&["container", "rm", "--force", "--node", "two", "far"]);
+    let unknown = controller.attempt(&["container", "ls", "--node", "three"]);
+    assert!(programs::said(&unknown).contains("there is no node \"three\""), "{unknown:?}");
 }
 
 fn containers_of(data: &Path) -> usize {

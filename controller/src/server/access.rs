@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::{Instrument as _, Span};
 
+use super::forward;
 use crate::ca::{ADMIN, Role};
 use crate::telemetry;
 use crate::tls::Peer;
@@ -36,6 +37,7 @@ fn rule(path: &str) -> Option<Rule> {
         ("roadstead.v1.Identity", "Issue") => Some(Rule::Anyone),
         ("roadstead.v1.Identity", "Renew") | ("roadstead.v1.Dispatch", _) => Some(Rule::Node),
         ("roadstead.v1.Control", _) => Some(Rule::Admin),
+        (service, _) if forward::is_of_a_node(service) => Some(Rule::Admin),
         _ => None,
     }
 }
@@ -156,6 +158,7 @@ mod tests {
         let table = [
             ("/roadstead.v1.Control/ListServices", "admin"),
             ("/roadstead.v1.Control/CreateJoinToken", "admin"),
+            ("/roadstead.v1.NodeControl/ListContainers", "admin"),
             ("/roadstead.v1.Dispatch/Session", "node"),
             ("/roadstead.v1.Identity/Renew", "node"),
             ("/roadstead.v1.Identity/Issue", "- admin guest node controller"),

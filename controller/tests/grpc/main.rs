@@ -4,6 +4,7 @@
 mod access;
 mod control;
 mod dispatch;
+mod forward;
 mod identity;
 mod logs;
 mod node_api;

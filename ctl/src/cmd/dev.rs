@@ -249,7 +249,8 @@ async fn wait_for_node(
 /// Whether the agent says that it is in session with the controller.
 async fn in_session(context: &Context) -> bool {
     let Some(socket) = &context.agent else { return false };
-    let Ok(mut agent) = client::agent(socket).await else { return false };
+    let Ok(host) = client::agent(socket).await else { return false };
+    let mut agent = client::Node::new(host);
     agent.get_node(GetNodeRequest {}).await.is_ok_and(|answer| answer.into_inner().session)
 }
 

@@ -104,12 +104,7 @@ impl Reader {
     /// Where the task is now; its node may have another address since.
     fn destination(&self) -> Option<Destination> {
         let state = self.context.store.state();
-        let node = state.node(&state.task(&self.task)?.node?)?;
-        Some(Destination {
-            id: node.id.to_string(),
-            name: node.name.clone(),
-            address: node.description.address.clone(),
-        })
+        state.node(&state.task(&self.task)?.node?).map(|node| Destination::of(node))
     }
 
     fn explain(&self, status: &Status) -> Status {
