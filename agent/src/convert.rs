@@ -122,7 +122,7 @@ pub fn service_ports(containers: &[Container], leaving: &BTreeSet<String>) -> Ve
         if container.state == ContainerState::Exited {
             continue;
         }
-        let serves = container.state == ContainerState::Running && !leaving.contains(task);
+        let serves = container.state.is_alive() && !leaving.contains(task);
         for mapping in &container.config.ports {
             let key = (mapping.protocol, mapping.published);
             let known = ports.iter().position(|port| (port.protocol, port.port) == key);

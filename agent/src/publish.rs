@@ -107,9 +107,9 @@ impl Publisher {
             return Ok(());
         }
         let containers = self.engine.list();
-        let plain = containers.iter().filter(|container| {
-            container.config.task.is_none() && container.state == ContainerState::Running
-        });
+        let plain = containers
+            .iter()
+            .filter(|container| container.config.task.is_none() && container.state.is_alive());
         for container in plain {
             let theirs = &container.config.ports;
             let key = |port: &PortMapping| (port.protocol, port.published);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use agent_engine::image::Image;
-use agent_engine::{Container, ContainerState, Engine, PortMapping, Protocol};
+use agent_engine::{Container, Engine, PortMapping, Protocol};
 use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::{Map, Value, json};
@@ -108,7 +108,7 @@ fn protocol(port: &PortMapping) -> &'static str {
 
 /// Ports of the host lead to a container only while it runs.
 fn open_ports(container: &Container) -> &[PortMapping] {
-    if container.state == ContainerState::Running { &container.config.ports } else { &[] }
+    if container.state.is_alive() { &container.config.ports } else { &[] }
 }
 
 /// Ports of the host by the container's port, which may have several.

@@ -80,12 +80,13 @@ pub(crate) async fn info(State(engine): State<Engine>) -> Result<Json<Value>, Ap
 
 fn containers(engine: &Engine) -> Value {
     let containers = engine.list();
-    let running = containers.iter().filter(|container| container.state == ContainerState::Running).count();
+    let count = |state| containers.iter().filter(|container| container.state == state).count();
+    let (running, paused) = (count(ContainerState::Running), count(ContainerState::Paused));
     json!({
         "Containers": containers.len(),
         "ContainersRunning": running,
-        "ContainersPaused": 0,
-        "ContainersStopped": containers.len() - running,
+        "ContainersPaused": paused,
+        "ContainersStopped": containers.len() - running - paused,
     })
 }
 

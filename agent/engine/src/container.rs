@@ -10,18 +10,22 @@ use serde::{Deserialize, Serialize};
 
 pub mod attach;
 pub(crate) mod create;
+pub(crate) mod event;
 pub(crate) mod files;
 pub(crate) mod identity;
 pub(crate) mod lifecycle;
 pub mod logs;
+mod pause;
 pub(crate) mod ports;
 pub(crate) mod record;
 pub(crate) mod remove;
+mod rename;
 mod signal;
 pub(crate) mod spec;
 mod usage;
 pub(crate) mod user;
 
+pub use self::event::{ContainerEvent, ContainerEventKind};
 pub use crate::network::Protocol;
 pub use agent_runtime::container::{LogPolicy, WindowSize};
 
@@ -105,8 +109,17 @@ pub enum ContainerState {
     Created,
     /// Its first process lives.
     Running,
+    /// It lives and stands still.
+    Paused,
     /// Its first process has ended.
     Exited,
+}
+
+impl ContainerState {
+    /// Whether its first process lives, be it that it stands still.
+    pub fn is_alive(self) -> bool {
+        matches!(self, ContainerState::Running | ContainerState::Paused)
+    }
 }
 
 impl std::fmt::Display for ContainerState {
@@ -114,6 +127,7 @@ impl std::fmt::Display for ContainerState {
         f.write_str(match self {
             ContainerState::Created => "created",
             ContainerState::Running => "running",
+            ContainerState::Paused => "paused",
             ContainerState::Exited => "exited",
         })
     }
@@ -155,28 +169,4 @@ pub struct Container {
     /// Steps of the last start and what each took, in microseconds: enough for
     /// the caller to make spans of.
     pub start_timings: Vec<(String, u64)>,
-}
-
-/// Something that happened to a container.
-#[derive(Debug, Clone)]
-pub struct ContainerEvent {
-    /// Of which container.
-    pub id: String,
-    /// The task it belongs to, if any.
-    pub task: Option<String>,
-    /// What happened.
-    pub kind: ContainerEventKind,
-}
-
-/// What can happen to a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ContainerEventKind {
-    /// It was made.
-    Created,
-    /// Its first process runs.
-    Started,
-    /// Its first process has ended.
-    Exited(agent_runtime::keeper::Exit),
-    /// Nothing of it is left.
-    Removed,
 }

@@ -12,8 +12,9 @@ use tokio::sync::broadcast;
 
 use crate::container::record::Entry;
 use crate::container::{
-    Container, ContainerConfig, ContainerEvent, ContainerEventKind, WindowSize, identity,
+    Container, ContainerConfig, ContainerEvent, ContainerEventKind, WindowSize, event, identity,
 };
+use crate::events::{Events, Subject};
 use crate::image::Images;
 use crate::keeper::Keeper;
 use crate::network::{Network, NetworkError, PublishedPort};
@@ -21,6 +22,7 @@ use crate::records::{Records, Table};
 use crate::snapshot::Snapshots;
 use crate::{Attachment, EngineConfig, EngineError, Exit, LogEntry, LogOptions, Swept, Usage};
 
+mod control;
 mod open;
 
 /// Events a subscriber may be behind before it loses the oldest.
@@ -48,6 +50,8 @@ pub(crate) struct Inner {
     services: Mutex<Vec<PublishedPort>>,
     pub(crate) publishing: tokio::sync::Mutex<()>,
     events: broadcast::Sender<ContainerEvent>,
+    /// The same in words, with what happens to other objects.
+    pub(crate) told: Events,
     closing: AtomicBool,
 }
 
@@ -61,7 +65,13 @@ impl Inner {
     }
 
     pub(crate) fn tell(&self, entry: &Entry, kind: ContainerEventKind) {
-        let task = entry.live().record.config.task.clone();
+        let (task, mut attributes) = {
+            let live = entry.live();
+            (live.record.config.task.clone(), event::attributes(&live.record))
+        };
+        let (action, more) = kind.describe();
+        attributes.extend(more.into_iter().map(|(key, value)| (key.to_owned(), value)));
+        self.told.tell(Subject::Container, action, &entry.id, attributes);
         // Nobody may be listening.
         let _ = self.events.send(ContainerEvent { id: entry.id.clone(), task, kind });
     }

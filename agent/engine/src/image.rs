@@ -9,11 +9,12 @@
 //! It never becomes configuration of the engine: there is no conversion from it into any type that is.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::RwLock;
 
 use crate::content::{ContentStore, Digest, LocalContent};
+use crate::events::{Events, Subject};
 use crate::records::Records;
 use crate::snapshot::{DiffId, Snapshots};
 
@@ -78,6 +79,8 @@ struct Inner {
     layers: Shared<()>,
     /// Held for reading by who makes images, for writing by who collects garbage.
     gate: RwLock<()>,
+    /// Who is told of what happens to images.
+    told: OnceLock<Events>,
 }
 
 impl Images {
@@ -99,8 +102,24 @@ impl Images {
             pulls: Shared::default(),
             layers: Shared::default(),
             gate: RwLock::new(()),
+            told: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Tells `events` from now on what happens to images.
+    #[must_use]
+    pub fn telling(self, events: Events) -> Self {
+        // Somebody is told already.
+        let _ = self.inner.told.set(events);
+        self
+    }
+
+    pub(crate) fn tell(&self, action: &str, reference: &Reference) {
+        if let Some(events) = self.inner.told.get() {
+            let name = reference.to_string();
+            events.tell(Subject::Image, action, &name, [("name".to_owned(), name.clone())].into());
+        }
     }
 
     /// Pulls an image from its registry. Layers that are here are not fetched again; a pull that is dropped or fails
@@ -116,7 +135,9 @@ impl Images {
         let _making = self.inner.gate.read().await;
         let work = pull::pull(&self.inner, reference, &progress);
         // On the heap: the state of a pull is large, and callers keep it in their own.
-        self.inner.pulls.run(&reference.full(), Box::pin(work)).await
+        let image = self.inner.pulls.run(&reference.full(), Box::pin(work)).await?;
+        self.tell("pull", reference);
+        Ok(image)
     }
 
     /// The image of that name, if it is here.
@@ -140,7 +161,11 @@ impl Images {
     /// # Errors
     /// When the records cannot be written.
     pub async fn remove(&self, reference: &Reference) -> Result<bool, PullError> {
-        self.inner.store.remove(reference).await
+        let known = self.inner.store.remove(reference).await?;
+        if known {
+            self.tell("delete", reference);
+        }
+        Ok(known)
     }
 
     /// Makes an image out of `layers`, uncompressed archives, base first, and an image configuration (OCI or Docker; its
@@ -155,7 +180,9 @@ impl Images {
         config: serde_json::Value,
     ) -> Result<Image, PullError> {
         let _making = self.inner.gate.read().await;
-        Box::pin(import::import(&self.inner, reference, layers, config)).await
+        let image = Box::pin(import::import(&self.inner, reference, layers, config)).await?;
+        self.tell("import", reference);
+        Ok(image)
     }
 
     /// Removes blobs and layers that neither an image nor a container refers to. `in_use` answers the layers of all

@@ -11,6 +11,7 @@ pub mod container;
 pub mod content;
 mod engine;
 mod error;
+mod events;
 pub mod image;
 mod keeper;
 pub mod network;
@@ -27,6 +28,7 @@ pub use container::{
 };
 pub use engine::Engine;
 pub use error::EngineError;
+pub use events::{Event, Events, Listening, Subject};
 pub use keeper::keeper_main;
 pub use network::PublishedPort;
 pub use recovery::Swept;

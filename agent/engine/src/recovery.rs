@@ -97,11 +97,14 @@ impl Inner {
     async fn adopt(&self, entry: &Arc<Entry>, pid: i32) -> Result<(), EngineError> {
         let _work = entry.work.lock().await;
         let endpoint = self.network.attach(&entry.id).await?;
+        let cgroup = self.config.cgroup(&entry.id);
+        let paused = blocking(move || Ok(Cgroup::open(&cgroup)?.is_frozen())).await?;
         let record = entry.change(|live| {
             live.record.phase = Phase::Started;
             live.record.started_at_ms.get_or_insert_with(now_ms);
             live.record.exit = None;
             live.pid = Some(pid);
+            live.paused = paused;
             live.address = Some(endpoint.address);
         });
         self.table.put(&record.id, &record, Durability::Volatile).await?;

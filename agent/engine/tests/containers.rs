@@ -4,6 +4,8 @@
 
 #[path = "containers/attach.rs"]
 mod attach;
+#[path = "containers/control.rs"]
+mod control;
 #[path = "containers/host.rs"]
 mod host;
 #[path = "containers/life.rs"]

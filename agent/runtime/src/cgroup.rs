@@ -5,10 +5,10 @@
 //! writes the kernel's files, relative to a descriptor of the hierarchy's root; [`usage`] reads what they count.
 //!
 //! A [`Cgroup`] holds no descriptor of its own, so a keeper of thousands of containers does not either.
-//! Deliberately absent: freezing.
 
 mod device_filter;
 mod files;
+mod freeze;
 mod layout;
 mod usage;
 
@@ -175,7 +175,10 @@ impl Cgroup {
     pub fn kill_all(&self) -> Result<(), CgroupError> {
         if let Some(hierarchy) = self.layout.v2() {
             match files::write(hierarchy, &format!("{}/cgroup.kill", self.path), "1") {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.let_die();
+                    return Ok(());
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(self.failed("kill the processes of", hierarchy, source)),
             }
@@ -200,6 +203,7 @@ impl Cgroup {
                 // Gone in the meantime is as good.
                 let _ = rustix::process::pidfd_send_signal(descriptor, Signal::KILL);
             }
+            self.let_die();
             std::thread::sleep(Duration::from_millis(2));
         }
         Ok(())

@@ -100,7 +100,7 @@ pub(super) async fn remove(
 
 pub(super) fn list(api: &Api, request: &v1::ListContainersRequest) -> v1::ListContainersResponse {
     let containers = api.engine.list().into_iter();
-    let shown = containers.filter(|container| request.all || container.state == ContainerState::Running);
+    let shown = containers.filter(|container| request.all || container.state.is_alive());
     v1::ListContainersResponse { containers: shown.map(convert::container).collect() }
 }
 

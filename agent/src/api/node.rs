@@ -1,6 +1,5 @@
 //! The node itself: what it is doing, and ending it.
 
-use agent_engine::ContainerState;
 use proto::v1;
 
 use super::Api;
@@ -8,7 +7,7 @@ use crate::preflight;
 
 pub(super) fn get(api: &Api) -> v1::GetNodeResponse {
     let containers = api.engine.list();
-    let running = containers.iter().filter(|container| container.state == ContainerState::Running).count();
+    let running = containers.iter().filter(|container| container.state.is_alive()).count();
     let link = api.link.borrow().clone();
     v1::GetNodeResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -93,7 +93,7 @@ impl World for Containers {
         let Some(container) = self.find(task_id) else { return Seen::Absent };
         match (container.state, container.exit) {
             (ContainerState::Created, _) => Seen::Created,
-            (ContainerState::Running, _) => Seen::Running {
+            (ContainerState::Running | ContainerState::Paused, _) => Seen::Running {
                 address: container.address,
                 pid: container.pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default(),
             },

@@ -46,8 +46,8 @@ fn state(container: &Container) -> Value {
     let exit = container.exit.as_ref();
     json!({
         "Status": container.state.to_string(),
-        "Running": container.state == ContainerState::Running,
-        "Paused": false,
+        "Running": container.state.is_alive(),
+        "Paused": container.state == ContainerState::Paused,
         "Restarting": false,
         "OOMKilled": exit.is_some_and(|exit| exit.oom_killed),
         "Dead": false,
@@ -127,7 +127,7 @@ fn exposed(container: &Container, image: Option<&Image>) -> Vec<String> {
 
 fn network_settings(engine: &Engine, container: &Container, image: Option<&Image>) -> Value {
     let mut ports = bindings(open_ports(container));
-    if container.state == ContainerState::Running {
+    if container.state.is_alive() {
         for name in exposed(container, image) {
             ports.entry(name).or_insert(Value::Null);
         }

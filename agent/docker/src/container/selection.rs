@@ -1,7 +1,7 @@
 //! Which containers a list shows: `all`, `limit` and the filters.
 
+use agent_engine::Container;
 use agent_engine::image::Reference;
-use agent_engine::{Container, ContainerState};
 use regex::RegexBuilder;
 
 use super::{Images, labels};
@@ -35,7 +35,7 @@ pub(super) fn select(
         let code = container.exit.as_ref().map(|exit| exit.code);
         let image = images.get(&container.image_digest);
         let id = &container.id;
-        (all || container.state == ContainerState::Running)
+        (all || container.state.is_alive())
             && filters.admits("status", |wanted| wanted == state)
             && (exited.is_empty() || code.is_some_and(|code| exited.contains(&code)))
             && is_task.is_none_or(|wanted| container.config.task.is_some() == wanted)
@@ -102,7 +102,7 @@ fn is_of(wanted: &str, container: &Container) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use agent_engine::ContainerConfig;
+    use agent_engine::{ContainerConfig, ContainerState};
     use axum::extract::Query;
 
     use super::*;

@@ -44,6 +44,9 @@ fn status(container: &Container, now_ms: i64) -> String {
         (ContainerState::Exited, Some(exit)) => format!("Exited ({}) {} ago", exit.code, since(exit.at_ms)),
         (ContainerState::Exited, None) => "Exited".to_owned(),
         (ContainerState::Running, _) => format!("Up {}", since(container.started_at_ms.unwrap_or_default())),
+        (ContainerState::Paused, _) => {
+            format!("Up {} (Paused)", since(container.started_at_ms.unwrap_or_default()))
+        }
     }
 }
 

@@ -47,7 +47,7 @@ impl Inner {
                 }
                 live.pending.push(theirs);
             }
-            ContainerState::Running => {
+            ContainerState::Running | ContainerState::Paused => {
                 let id = entry.id.clone();
                 let attach = move |client: &mut Client| client.attach_socket(&id, theirs.as_fd());
                 self.keeper.run(None, attach).await?.map_err(|error| self.refused(entry, error))?;

@@ -46,6 +46,9 @@ impl Inner {
         };
         match phase {
             Phase::Created | Phase::Exited => {}
+            Phase::Started if entry.state() == ContainerState::Paused => {
+                return Err(self.wrong_state(entry, "unpause it instead"));
+            }
             Phase::Started => return Err(self.wrong_state(entry, "it runs already")),
             Phase::Making | Phase::Removing => {
                 return Err(self.wrong_state(entry, "it is being made or removed"));
@@ -60,6 +63,7 @@ impl Inner {
                     live.record.exit = None;
                     live.record.error = None;
                     live.pid = Some(pid);
+                    live.paused = false;
                     live.start_timings.clone_from(&timings);
                 });
                 self.tell(entry, ContainerEventKind::Started);
@@ -147,7 +151,11 @@ impl Inner {
             live.record.phase = Phase::Exited;
             live.record.exit = Some(exit.clone());
             live.pid = None;
+            live.paused = false;
         });
+        if exit.oom_killed {
+            self.tell(entry, ContainerEventKind::OutOfMemory);
+        }
         self.tell(entry, ContainerEventKind::Exited(exit));
         self.tear_down(entry).await;
         let done = if record.config.auto_remove {
@@ -190,7 +198,7 @@ impl Inner {
                 return Err(self.wrong_state(entry, "only a running one can be stopped"));
             }
             ContainerState::Exited => return self.exit_of(entry),
-            ContainerState::Running => {}
+            ContainerState::Running | ContainerState::Paused => {}
         }
         let (signal, configured) = {
             let live = entry.live();
@@ -214,7 +222,7 @@ impl Inner {
     }
 
     pub(crate) async fn kill(&self, entry: &Arc<Entry>, signal: i32) -> Result<(), EngineError> {
-        if entry.state() != ContainerState::Running {
+        if !entry.state().is_alive() {
             return Err(self.wrong_state(entry, "only a running one takes signals"));
         }
         self.signal(entry, signal).await
@@ -223,7 +231,10 @@ impl Inner {
     async fn signal(&self, entry: &Arc<Entry>, signal: i32) -> Result<(), EngineError> {
         let id = entry.id.clone();
         match self.keeper.run(None, move |client: &mut Client| client.kill(&id, signal)).await? {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.tell(entry, ContainerEventKind::Killed { signal });
+                self.wake(entry).await
+            }
             Err(ClientError::Refused { kind: ErrorKind::Invalid, message }) => {
                 Err(EngineError::invalid("signal", message))
             }

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use super::PortMapping;
 use super::record::Entry;
-use super::{ContainerState, PortMapping};
 use crate::EngineError;
 use crate::engine::Inner;
 use crate::network::{NetworkError, PublishedPort};
@@ -57,7 +57,7 @@ impl Inner {
             return Err(in_use().into());
         }
         for entry in self.entries().values() {
-            if but.is_some_and(|but| but.id == entry.id) || entry.state() != ContainerState::Running {
+            if but.is_some_and(|but| but.id == entry.id) || !entry.state().is_alive() {
                 continue;
             }
             let live = entry.live();

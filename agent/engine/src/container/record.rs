@@ -100,6 +100,8 @@ pub(crate) struct Entry {
 pub(crate) struct Live {
     pub(crate) record: Record,
     pub(crate) pid: Option<i32>,
+    /// Its processes stand still. Not in the record: the kernel knows.
+    pub(crate) paused: bool,
     pub(crate) address: Option<Ipv4Addr>,
     pub(crate) start_timings: Vec<(String, u64)>,
     /// Far ends of attachments that wait for the next start.
@@ -108,15 +110,22 @@ pub(crate) struct Live {
     pub(crate) removed: bool,
 }
 
+impl Live {
+    fn state(&self) -> ContainerState {
+        state_of(self.record.phase, self.paused)
+    }
+}
+
 impl Entry {
     pub(crate) fn new(record: Record) -> Entry {
-        let state = state_of(record.phase);
+        let state = state_of(record.phase, false);
         Entry {
             id: record.id.clone(),
             work: tokio::sync::Mutex::default(),
             live: Mutex::new(Live {
                 record,
                 pid: None,
+                paused: false,
                 address: None,
                 start_timings: Vec::new(),
                 pending: Vec::new(),
@@ -132,17 +141,17 @@ impl Entry {
     }
 
     pub(crate) fn state(&self) -> ContainerState {
-        state_of(self.live().record.phase)
+        self.live().state()
     }
 
     /// Changes it, tells those who wait, and answers the record to be written.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Live)) -> Record {
-        let record = {
+        let (record, state) = {
             let mut live = self.live();
             change(&mut live);
-            live.record.clone()
+            (live.record.clone(), live.state())
         };
-        self.state.send_replace(state_of(record.phase));
+        self.state.send_replace(state);
         record
     }
 
@@ -153,7 +162,7 @@ impl Entry {
     pub(crate) fn container(&self) -> Container {
         let live = self.live();
         let record = &live.record;
-        let state = state_of(record.phase);
+        let state = live.state();
         Container {
             id: record.id.clone(),
             name: record.name.clone(),
@@ -164,10 +173,10 @@ impl Entry {
             working_dir: record.working_dir.clone(),
             hostname: record.hostname.clone(),
             state,
-            pid: live.pid.filter(|_| state == ContainerState::Running),
+            pid: live.pid.filter(|_| state.is_alive()),
             exit: record.exit.clone().filter(|_| state == ContainerState::Exited),
             error: record.error.clone(),
-            address: live.address.filter(|_| state == ContainerState::Running),
+            address: live.address.filter(|_| state.is_alive()),
             created_at_ms: record.created_at_ms,
             started_at_ms: record.started_at_ms,
             start_timings: live.start_timings.clone(),
@@ -175,9 +184,10 @@ impl Entry {
     }
 }
 
-fn state_of(phase: Phase) -> ContainerState {
+fn state_of(phase: Phase, paused: bool) -> ContainerState {
     match phase {
         Phase::Making | Phase::Created => ContainerState::Created,
+        Phase::Started if paused => ContainerState::Paused,
         Phase::Started => ContainerState::Running,
         Phase::Exited | Phase::Removing => ContainerState::Exited,
     }

@@ -6,7 +6,7 @@ use agent_runtime::cgroup::Cgroup;
 
 use super::create::blocking;
 use super::record::{Entry, Phase};
-use super::{ContainerEventKind, ContainerState, files};
+use super::{ContainerEventKind, files};
 use crate::EngineError;
 use crate::engine::Inner;
 use crate::records::Durability;
@@ -14,7 +14,7 @@ use crate::records::Durability;
 impl Inner {
     pub(crate) async fn remove(self: &Arc<Self>, entry: &Arc<Entry>, force: bool) -> Result<(), EngineError> {
         loop {
-            if entry.state() == ContainerState::Running {
+            if entry.state().is_alive() {
                 if !force {
                     return Err(self.wrong_state(entry, "stop it first, or remove it with force"));
                 }
@@ -25,7 +25,7 @@ impl Inner {
             if entry.live().removed {
                 return Ok(());
             }
-            if entry.state() == ContainerState::Running {
+            if entry.state().is_alive() {
                 continue;
             }
             self.tear_down(entry).await;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use agent_runtime::cgroup::{Cgroup, Usage};
 
-use super::ContainerState;
 use super::create::blocking;
 use super::record::Entry;
 use crate::EngineError;
@@ -14,7 +13,7 @@ impl Inner {
     pub(crate) async fn usage(&self, entry: &Arc<Entry>) -> Result<Usage, EngineError> {
         // Whoever holds this keeps the cgroup from being removed.
         let _work = entry.work.lock().await;
-        if entry.state() != ContainerState::Running {
+        if !entry.state().is_alive() {
             return Err(self.wrong_state(entry, "only a running one uses anything"));
         }
         let path = self.config.cgroup(&entry.id);

@@ -10,10 +10,10 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::{EVENTS, Engine, Inner};
 use crate::config::private_dir;
-use crate::container::ContainerState;
 use crate::container::record::{Entry, Record};
 use crate::container::remove::end_cgroup;
 use crate::content::LocalContent;
+use crate::events::Events;
 use crate::image::{Images, RegistryOptions};
 use crate::keeper::Keeper;
 use crate::network::{Network, NetworkConfig};
@@ -45,7 +45,8 @@ impl Engine {
             .map_err(|error| EngineError::file("open", content_dir, std::io::Error::other(error)))?;
         let registries =
             RegistryOptions { insecure: config.insecure_registries.clone(), ..RegistryOptions::default() };
-        let images = Images::open(content, snapshots.clone(), &records, registries);
+        let told = Events::default();
+        let images = Images::open(content, snapshots.clone(), &records, registries).telling(told.clone());
         let network = Network::open(NetworkConfig {
             bridge: config.bridge.clone(),
             subnet: config.subnet.parse()?,
@@ -66,6 +67,7 @@ impl Engine {
             services: Mutex::default(),
             publishing: tokio::sync::Mutex::default(),
             events: broadcast::Sender::new(EVENTS),
+            told,
             closing: AtomicBool::new(false),
         });
         let swept = inner.recover_all().await?;
@@ -93,7 +95,7 @@ impl Inner {
     pub(super) async fn end_everything(self: &Arc<Self>) -> Result<(), EngineError> {
         let entries: Vec<Arc<Entry>> = self.entries().values().cloned().collect();
         let stops = entries.iter().map(|entry| async {
-            if entry.state() == ContainerState::Running {
+            if entry.state().is_alive() {
                 entry.live().record.error = Some("it was stopped with its engine".to_owned());
                 if let Err(error) = self.stop(entry, None).await {
                     tracing::warn!(container = entry.id, %error, "a container is not stopped; it ends with the keeper");

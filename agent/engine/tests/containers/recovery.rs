@@ -8,13 +8,13 @@ use agent_engine::{ContainerState, Engine};
 use crate::host::{Host, log, on_a_host, script, until};
 
 /// The engine goes without a word, as in a crash.
-async fn crash(engine: Engine) {
+pub(crate) async fn crash(engine: Engine) {
     drop(engine);
     // Work it had begun holds its records for a moment.
     tokio::time::sleep(Duration::from_millis(200)).await;
 }
 
-async fn reopen(host: &Host) -> Engine {
+pub(crate) async fn reopen(host: &Host) -> Engine {
     for _ in 0..50 {
         if let Ok(engine) = Engine::open(host.config()).await {
             return engine;
