@@ -24,6 +24,9 @@ const UNSAFE: &[&str] = &["agent/runtime/src/sys/", "agent/runtime/src/process/"
 /// Pure functions outside the core.
 const PURE: &[&str] = &[
     "agent/runtime/src/plan",
+    "agent/runtime/src/attest/compare",
+    "agent/runtime/src/attest/expected",
+    "agent/runtime/src/attest/observed",
     "agent/src/assignment.rs",
     "agent/src/task/machine.rs",
     "controller/src/consensus/driver.rs",

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::Stream;
 use tokio::sync::broadcast;
 
+use crate::attestor::{Attestations, Attestor};
 use crate::container::record::Entry;
 use crate::container::{
     Container, ContainerConfig, ContainerEvent, ContainerEventKind, WindowSize, event, identity,
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) snapshots: Snapshots,
     pub(crate) network: Network,
     pub(crate) keeper: Keeper,
+    pub(crate) attestor: Arc<Attestor>,
     entries: Mutex<BTreeMap<String, Arc<Entry>>>,
     services: Mutex<Vec<PublishedPort>>,
     pub(crate) publishing: tokio::sync::Mutex<()>,
@@ -99,6 +101,11 @@ impl Engine {
     /// What it was opened with, its directories absolute.
     pub fn config(&self) -> &EngineConfig {
         &self.inner.config
+    }
+
+    /// How many starts were compared with what the kernel says, and how many of them were stopped for it.
+    pub fn attestations(&self) -> Attestations {
+        self.inner.attestor.counts()
     }
 
     /// The images on this host.

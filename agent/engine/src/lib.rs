@@ -6,6 +6,7 @@
 //! crate starts or adopts; the engine may come and go without them noticing.
 #![forbid(unsafe_code)]
 
+mod attestor;
 mod config;
 pub mod container;
 pub mod content;
@@ -19,6 +20,7 @@ pub mod records;
 mod recovery;
 pub mod snapshot;
 
+pub use attestor::Attestations;
 pub use config::EngineConfig;
 pub use container::attach::Attachment;
 pub use container::logs::{LogEntry, LogOptions};

@@ -127,6 +127,12 @@ impl Cgroup {
         files::write(hierarchy, &format!("{}/{file}", self.path), value)
     }
 
+    /// Reads one file of a controller.
+    pub(crate) fn get(&self, controller: &str, file: &str) -> io::Result<String> {
+        let hierarchy = self.layout.of(controller).ok_or(io::ErrorKind::NotFound)?;
+        files::read(hierarchy, &format!("{}/{file}", self.path))
+    }
+
     /// Restricts which devices its processes may open.
     pub(crate) fn limit_devices(&self, rules: &[DeviceRule]) -> io::Result<()> {
         if let Some(hierarchy) = self.layout.of_v1("devices") {

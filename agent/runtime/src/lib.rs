@@ -4,7 +4,7 @@
 //!
 //! | process | runs | knows |
 //! |---|---|---|
-//! | the agent | [`keeper::client`], [`defaults`] | containers as plain data ([`container`]) |
+//! | the agent | [`keeper::client`], [`defaults`], [`attest`] | containers as plain data ([`container`]) |
 //! | the keeper, one per host, one thread | [`keeper`], [`process::create`], the host steps of a [`plan`] | every container's streams, exit and [`cgroup`] |
 //! | a container's first process, until it executes its program | the init steps of its plan | nothing but its plan |
 //!
@@ -14,6 +14,7 @@
 //! `unsafe` is allowed under `sys` and `process` only. A root filesystem is only handled as a descriptor
 //! (`rootfs`). The planner refuses what cannot be done, before anything has been touched.
 
+pub mod attest;
 pub mod capabilities;
 pub mod cgroup;
 pub mod container;

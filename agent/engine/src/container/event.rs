@@ -25,6 +25,11 @@ pub enum ContainerEventKind {
     Created,
     /// Its first process runs.
     Started,
+    /// It was about to start, and was stopped because the kernel did not show it confined as asked.
+    AttestFailed {
+        /// What was asked for and what was found.
+        reason: String,
+    },
     /// The kernel killed a process of it for want of memory.
     OutOfMemory,
     /// Its first process has ended.
@@ -94,6 +99,7 @@ impl ContainerEventKind {
         match self {
             Self::Created => plain("create"),
             Self::Started => plain("start"),
+            Self::AttestFailed { reason } => ("attest_failed".to_owned(), vec![("reason", reason.clone())]),
             Self::OutOfMemory => plain("oom"),
             Self::Exited(exit) => ("die".to_owned(), vec![("exitCode", exit.code.to_string())]),
             Self::Stopped => plain("stop"),

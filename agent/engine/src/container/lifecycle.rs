@@ -2,10 +2,12 @@
 //! holds its `work` lock; an end that the keeper reports waits for that lock, so
 //! it is never seen before the start it belongs to.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use agent_runtime::attest::AttestError;
 use agent_runtime::container::ContainerSpec;
 use agent_runtime::keeper::Exit;
 use agent_runtime::keeper::client::{Client, ClientError};
@@ -116,16 +118,25 @@ impl Inner {
         let spec = spec::build(&record, place, trace.clone())?;
         let pending = std::mem::take(&mut entry.live().pending);
         let short_id = record.short_id();
+        let (attestor, keeper) = (Arc::clone(&self.attestor), self.keeper.pid());
         let hand_over = move |client: &mut Client| {
             // Written each time: the address is another one.
             files::write(&spec.state_dir, &record.hostname, endpoint.address, record.ids())
                 .map_err(Failed::Engine)?;
-            spawn(client, &spec, &endpoint, &pending)
+            spawn(client, &spec, &endpoint, &pending, |netns, pid| {
+                attestor.check(&spec, pid, Some(netns), keeper)
+            })
         };
         let since = Instant::now();
         let (pid, steps) = match self.keeper.run(trace, hand_over).await? {
             Ok(spawned) => spawned,
             Err(Failed::Engine(error)) => return Err(error),
+            Err(Failed::Attestation(error)) => {
+                tracing::error!(container = entry.id, %error, "a container was stopped before its program ran");
+                self.tell(entry, ContainerEventKind::AttestFailed { reason: error.to_string() });
+                let reason = format!("{error}; its program was not run, please report this as a bug");
+                return Err(EngineError::Start { id: short_id, reason, exit_code: 125 });
+            }
             Err(Failed::Keeper(error)) => {
                 let exit_code = exit_code(&error);
                 return Err(EngineError::Start { id: short_id, reason: error.to_string(), exit_code });
@@ -266,6 +277,7 @@ impl Inner {
 enum Failed {
     Engine(EngineError),
     Keeper(ClientError),
+    Attestation(AttestError),
 }
 
 fn spawn(
@@ -273,10 +285,19 @@ fn spawn(
     spec: &ContainerSpec,
     endpoint: &Endpoint,
     pending: &[std::os::unix::net::UnixStream],
+    attest: impl FnOnce(BorrowedFd<'_>, i32) -> Result<(), AttestError>,
 ) -> Result<(i32, Timings), Failed> {
-    use std::os::fd::AsFd;
     let netns = open_netns(&endpoint.netns).map_err(Failed::Engine)?;
-    let created = client.create(spec, Some(netns.as_fd())).map_err(Failed::Keeper)?;
+    let mut created = client.create(spec, Some(netns.as_fd())).map_err(Failed::Keeper)?;
+    let since = Instant::now();
+    if let Err(error) = attest(netns.as_fd(), created.pid) {
+        // It waits at its gate and is gone with it; what failed to be taken away is tried again.
+        let _ = client.delete(&spec.id);
+        return Err(Failed::Attestation(error));
+    }
+    created
+        .timings
+        .push(("attest".to_owned(), u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)));
     let started = pending
         .iter()
         .try_for_each(|socket| client.attach_socket(&spec.id, socket.as_fd()))

@@ -57,6 +57,7 @@ impl Engine {
             known.into_iter().map(|(id, record)| (id, Arc::new(Entry::new(record)))).collect();
         let inner = Arc::new(Inner {
             keeper: Keeper::new(&config),
+            attestor: Arc::default(),
             config,
             records,
             table,
