@@ -26,7 +26,7 @@ pub struct Global {
     pub context: Option<String>,
     /// Talk to the agent behind this socket, whatever the context says (or set ROADSTEAD_AGENT)
     #[arg(long, global = true, env = "ROADSTEAD_AGENT", hide_env = true, value_name = "SOCKET")]
-    pub agent: Option<std::path::PathBuf>,
+    pub agent_socket: Option<std::path::PathBuf>,
     /// How to print data: table for people, json for programs
     #[arg(long, short = 'o', global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     #[arg(hide_possible_values = true)]
@@ -40,7 +40,7 @@ pub struct Global {
 #[derive(Debug, clap::Args)]
 pub struct OnHost<C: Subcommand> {
     /// On this node of the cluster instead of on this host
-    #[arg(long, global = true, value_name = "NODE", conflicts_with = "agent")]
+    #[arg(long, global = true, value_name = "NODE", conflicts_with = "agent_socket")]
     node: Option<String>,
     /// What to do there.
     #[command(subcommand)]
@@ -84,5 +84,22 @@ mod tests {
     #[test]
     fn the_grammar_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    /// A command's own option would be read as the global one, with the global one's type.
+    #[test]
+    fn no_command_has_an_option_that_is_called_like_a_global_one() {
+        fn walk(command: &clap::Command, globals: &[&str]) {
+            for argument in command.get_arguments().filter(|argument| !argument.is_global_set()) {
+                let (name, id) = (command.get_name(), argument.get_id().as_str());
+                assert!(!globals.contains(&id), "{name} has an --{id} of its own");
+            }
+            command.get_subcommands().for_each(|command| walk(command, globals));
+        }
+        let cli = super::Cli::command();
+        let globals: Vec<&str> =
+            cli.get_arguments().filter(|one| one.is_global_set()).map(|one| one.get_id().as_str()).collect();
+        assert!(globals.contains(&"agent_socket") && globals.len() >= 3, "{globals:?}");
+        cli.get_subcommands().for_each(|command| walk(command, &globals));
     }
 }

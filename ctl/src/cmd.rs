@@ -44,7 +44,7 @@ async fn host(global: &Global) -> Result<client::Host, CommandError> {
         let config = Config::load(&context::path()?)?;
         return client::node(config.select(global.context.as_deref())?, node).await;
     }
-    let socket = match &global.agent {
+    let socket = match &global.agent_socket {
         Some(socket) => socket.clone(),
         None => Config::load(&context::path()?)?.agent(global.context.as_deref())?,
     };

@@ -127,7 +127,7 @@ impl Config {
         }
         self.select(name)?.agent.clone().ok_or_else(|| {
             CommandError::new(Kind::Environment, "the context names no agent on this host")
-                .hint("run this on a host with an agent, or name its socket with --agent")
+                .hint("run this on a host with an agent, or name its socket with --agent-socket")
         })
     }
 }

@@ -42,7 +42,7 @@ impl<'h> Solo<'h> {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.host.command(programs::ours("ctl"));
         command
-            .arg("--agent")
+            .arg("--agent-socket")
             .arg(self.root.join("data/run/agent.sock"))
             .args(arguments)
             .env("ROADSTEAD_CONFIG", self.root.join("config.json"))
