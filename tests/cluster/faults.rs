@@ -24,9 +24,12 @@ fn meanwhile<T: Send>(watch: impl Fn() -> T + Sync, work: impl FnOnce()) -> Vec<
             }
             seen
         });
-        work();
+        let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        // Also after a failure: the scope waits for the watcher.
         done.store(true, Ordering::Relaxed);
-        watcher.join().expect("the watch does not panic")
+        let seen = watcher.join().expect("the watch does not panic");
+        worked.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        seen
     })
 }
 
@@ -115,6 +118,22 @@ fn whoever_waits_finds_a_controller_that_was_killed_and_started_again() {
     let tasks = programs::said(&ctl(&["service", "ps", "web"]));
     assert_eq!(tasks.matches(" running   running ").count(), 60, "{tasks}");
     assert!(!tasks.contains("shutdown"), "no task was replaced: {tasks}");
+
+    let removing = dev::ctl(&host, dir.path(), &["service", "rm", "web"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("ctl starts");
+    wait::until("the removal is acknowledged", SOON, || {
+        let services = programs::said(&ctl(&["service", "ls"]));
+        if services.contains("web") { Err(services) } else { Ok(()) }
+    });
+    let mut controller = controller.into_child();
+    dev::kill(controller.id(), "KILL");
+    let _ = controller.wait();
+    let controller = Controller::start(&host, dir.path(), address);
+    let waited = removing.wait_with_output().expect("ctl ends");
+    assert!(waited.status.success(), "{}", String::from_utf8_lossy(&waited.stderr));
     drop(agent.stdin.take());
     let _ = agent.wait();
     drop(controller);

@@ -5,6 +5,7 @@ mod create;
 mod inspect;
 mod list;
 mod logs;
+mod patience;
 mod ps;
 mod remove;
 mod scale;

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use proto::v1::{Service, Task, TaskState, WatchServiceRequest, WatchServiceResponse, update_status};
-use tonic::{Code, Status};
-
-use crate::client::{self, Control};
+use super::patience::{self, broken};
+use crate::client::Control;
 use crate::error::{CommandError, Kind};
 use crate::output::{self, progress::Progress};
+use proto::v1::{
+    Service, ServiceSpec, Task, TaskState, UpdateStatus, WatchServiceRequest, WatchServiceResponse,
+    update_status,
+};
 
 /// What a snapshot of a service means to somebody who waits for it.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,10 +24,6 @@ pub(super) enum Verdict {
     Failed(String),
 }
 
-/// How long the controller may be away while its service is waited for.
-const AWAY: Duration = Duration::from_secs(15);
-/// Between two tries to find it again.
-const RETRY: Duration = Duration::from_millis(300);
 /// How many failed tries of one slot are enough to call it a failure.
 const TRIES: usize = 2;
 
@@ -103,20 +101,44 @@ fn reason(task: &Task) -> String {
     }
 }
 
+/// A change of a service that is waited for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Change {
+    /// When it was made.
+    pub(super) since_ms: u64,
+    /// What it made of the service; `None` when that does not matter.
+    pub(super) spec: Option<ServiceSpec>,
+}
+
+impl Change {
+    /// The change that the controller answered with this service.
+    pub(super) fn of(service: &Service) -> Self {
+        Self { since_ms: service.updated_at_ms.max(service.created_at_ms), spec: service.spec.clone() }
+    }
+
+    /// Whether somebody has changed the service again since; its own way back after a failure does not count.
+    fn is_overtaken(&self, service: &Service) -> bool {
+        use update_status::State;
+        let update = service.update_status.as_ref().map_or(State::None, UpdateStatus::state);
+        let returns = matches!(update, State::RollingBack | State::RolledBack | State::Paused);
+        self.spec.is_some() && self.spec != service.spec && !returns
+    }
+}
+
 /// Waits until the service converges, showing progress. False when Ctrl-C ended
 /// the waiting, which changes nothing else.
 ///
 /// # Errors
-/// [`Kind::NotConverged`] when it fails or `timeout` passes.
+/// [`Kind::NotConverged`] when it fails or `timeout` passes; [`Kind::Conflict`] when another change overtook it.
 pub(super) async fn wait(
     control: &mut Control,
     name: &str,
-    since_ms: u64,
+    change: &Change,
     timeout: Duration,
 ) -> Result<bool, CommandError> {
     let mut progress = Progress::start(name);
     let outcome = tokio::select! {
-        outcome = tokio::time::timeout(timeout, follow(control, name, since_ms, &mut progress)) => outcome,
+        outcome = tokio::time::timeout(timeout, follow(control, name, change, &mut progress)) => outcome,
         _ = tokio::signal::ctrl_c() => {
             progress.clear();
             output::note(&format!("not waiting any longer; the service goes on converging (ctl service ps {name})"));
@@ -145,27 +167,22 @@ pub(super) async fn wait(
 async fn follow(
     control: &mut Control,
     name: &str,
-    since_ms: u64,
+    change: &Change,
     progress: &mut Progress,
 ) -> Result<(), CommandError> {
-    let mut heard = Instant::now();
-    loop {
-        match watch(control, name, since_ms, progress, &mut heard).await {
-            Err(error) if error.kind == Kind::Unavailable && heard.elapsed() < AWAY => {
-                tokio::time::sleep(RETRY).await;
-            }
-            Err(error) if error.kind == Kind::Unavailable => {
-                return Err(error.hint(format!("the change is made; how it goes:  ctl service ps {name}")));
-            }
-            outcome => return outcome,
-        }
-    }
+    let outcome = patience::watch_again(async |heard: &mut Instant| {
+        watch(control, name, change, progress, heard).await
+    });
+    outcome.await.map_err(|error| match error.kind {
+        Kind::Unavailable => error.hint(format!("the change is made; how it goes:  ctl service ps {name}")),
+        _ => error,
+    })
 }
 
 async fn watch(
     control: &mut Control,
     name: &str,
-    since_ms: u64,
+    change: &Change,
     progress: &mut Progress,
     heard: &mut Instant,
 ) -> Result<(), CommandError> {
@@ -180,7 +197,12 @@ async fn watch(
             ));
         };
         let replicas = service.spec.as_ref().map_or(0, |spec| spec.replicas);
-        let verdict = judge(&service, &tasks, since_ms);
+        if change.is_overtaken(&service) {
+            let text = format!("somebody changed service {name} again before this change was carried out");
+            let next = format!("what is wanted and runs now:  ctl service inspect {name}");
+            return Err(CommandError::new(Kind::Conflict, text).hint(next));
+        }
+        let verdict = judge(&service, &tasks, change.since_ms);
         let message = if let Verdict::Waiting(text) = &verdict { text.as_str() } else { "" };
         progress.set(u64::from(service.running), u64::from(replicas), message);
         match verdict {
@@ -191,25 +213,11 @@ async fn watch(
             Verdict::Waiting(_) => {}
         }
     }
-    Err(CommandError::new(Kind::Unavailable, "the controller ended the watch"))
-}
-
-/// A connection that breaks in the middle has no code of its own.
-fn broken(status: Status) -> CommandError {
-    match status.code() {
-        Code::Unknown | Code::Internal | Code::Cancelled | Code::Unavailable => {
-            let cause = std::error::Error::source(&status).map(client::root_cause);
-            let cause = cause.unwrap_or_else(|| status.message().to_owned());
-            CommandError::new(Kind::Unavailable, format!("the controller went away ({cause})"))
-        }
-        _ => status.into(),
-    }
+    Err(patience::ended())
 }
 
 #[cfg(test)]
 mod tests {
-    use proto::v1::{ServiceSpec, UpdateStatus};
-
     use super::*;
 
     fn service(replicas: u32) -> Service {
@@ -271,6 +279,18 @@ mod tests {
         service.update_status =
             Some(UpdateStatus { state, message: "bad image".into(), ..UpdateStatus::default() });
         assert_eq!(judge(&service, &[], 0), Verdict::Failed("the update was rolled back: bad image".into()));
+    }
+
+    #[test]
+    fn a_change_that_was_overtaken_by_another_is_not_reported_as_done() {
+        let change = Change::of(&service(3));
+        assert!(!change.is_overtaken(&service(3)));
+        assert!(change.is_overtaken(&service(5)));
+        let mut returning = service(2);
+        let state = update_status::State::RollingBack.into();
+        returning.update_status = Some(UpdateStatus { state, ..UpdateStatus::default() });
+        assert!(!change.is_overtaken(&returning), "its own way back is told as such");
+        assert!(!Change { since_ms: 0, spec: None }.is_overtaken(&service(5)));
     }
 
     #[test]

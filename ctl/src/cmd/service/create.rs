@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use proto::v1::{
     ContainerSpec, CreateServiceRequest, GetServiceRequest, PublishedPort, RemoveServiceRequest, Resources,
-    ServiceSpec, UpdatePolicy,
+    Service, ServiceSpec, UpdatePolicy,
 };
 
-use super::{converge, spec};
+use super::converge::{self, Change};
+use super::spec;
 use crate::cli::Global;
 use crate::client::Control;
 use crate::error::{CommandError, Kind};
@@ -89,7 +90,7 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
     let made = control.create_service(CreateServiceRequest { spec: Some(wanted) }).await?.into_inner();
     let service = made.service.unwrap_or_default();
     if !detach {
-        settle(&mut control, &name, &service.id, service.created_at_ms, timeout).await?;
+        settle(&mut control, &name, &service, timeout).await?;
     }
     output::line(&service.id);
     Ok(ExitCode::SUCCESS)
@@ -98,12 +99,13 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
 async fn settle(
     control: &mut Control,
     name: &str,
-    id: &str,
-    since_ms: u64,
+    service: &Service,
     timeout: Duration,
 ) -> Result<(), CommandError> {
-    match converge::wait(control, name, since_ms, timeout).await {
-        Err(error) if error.kind == Kind::NotConverged => Err(take_back(control, name, id, error).await),
+    match converge::wait(control, name, &Change::of(service), timeout).await {
+        Err(error) if error.kind == Kind::NotConverged => {
+            Err(take_back(control, name, &service.id, error).await)
+        }
         other => other.map(drop),
     }
 }
@@ -156,8 +158,8 @@ fn spec_of(args: Args) -> ServiceSpec {
 pub async fn start_demo(control: &mut Control, port: u32) -> Result<(), CommandError> {
     let name = "hello";
     let known = control.get_service(GetServiceRequest { service: name.into() }).await;
-    let since_ms = match known {
-        Ok(_) => output::time::now_ms(),
+    let change = match known {
+        Ok(_) => Change { since_ms: output::time::now_ms(), spec: None },
         Err(_) => {
             let container = ContainerSpec { image: "roadstead/hello".into(), ..ContainerSpec::default() };
             let wanted = ServiceSpec {
@@ -169,10 +171,10 @@ pub async fn start_demo(control: &mut Control, port: u32) -> Result<(), CommandE
             };
             let made =
                 control.create_service(CreateServiceRequest { spec: Some(wanted) }).await?.into_inner();
-            made.service.unwrap_or_default().created_at_ms
+            Change::of(&made.service.unwrap_or_default())
         }
     };
-    converge::wait(control, name, since_ms, Duration::from_secs(60)).await.map(drop)
+    converge::wait(control, name, &change, Duration::from_secs(60)).await.map(drop)
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! `ctl service rm`.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proto::v1::{GetServiceRequest, RemoveServiceRequest, TaskState, WatchServiceRequest};
 
+use super::patience::{self, broken};
 use crate::cli::Global;
 use crate::client::Control;
 use crate::error::{CommandError, Kind};
@@ -71,25 +72,34 @@ async fn wait_until_gone(
     })
 }
 
+/// Watches until no task is left; a controller that restarts meanwhile is found again.
 async fn follow(control: &mut Control, id: &str, progress: &mut Progress) -> Result<(), CommandError> {
-    let watch = control.watch_service(WatchServiceRequest { service: id.to_owned() }).await;
-    let mut changes = match watch {
-        Ok(changes) => changes.into_inner(),
-        Err(status) if status.code() == tonic::Code::NotFound => return Ok(()),
-        Err(status) => return Err(status.into()),
-    };
     let mut most = 0;
-    loop {
-        match changes.message().await {
-            Ok(Some(snapshot)) => {
-                let alive = |state: i32| state < TaskState::Complete as i32;
-                let left = snapshot.tasks.iter().filter(|task| alive(task.state)).count() as u64;
-                most = most.max(left);
-                progress.set(most - left, most, "");
-            }
-            Ok(None) => return Ok(()),
-            Err(status) if status.code() == tonic::Code::NotFound => return Ok(()),
-            Err(status) => return Err(status.into()),
-        }
+    let outcome = patience::watch_again(async |heard: &mut Instant| {
+        watch(control, id, progress, &mut most, heard).await
+    });
+    match outcome.await {
+        Err(error) if error.kind == Kind::NotFound => Ok(()),
+        outcome => outcome,
     }
+}
+
+/// Watches the tasks; ends with [`Kind::NotFound`] when none is left.
+async fn watch(
+    control: &mut Control,
+    id: &str,
+    progress: &mut Progress,
+    most: &mut u64,
+    heard: &mut Instant,
+) -> Result<(), CommandError> {
+    let request = WatchServiceRequest { service: id.to_owned() };
+    let mut changes = control.watch_service(request).await.map_err(broken)?.into_inner();
+    while let Some(snapshot) = changes.message().await.map_err(broken)? {
+        *heard = Instant::now();
+        let alive = |state: i32| state < TaskState::Complete as i32;
+        let left = snapshot.tasks.iter().filter(|task| alive(task.state)).count() as u64;
+        *most = left.max(*most);
+        progress.set(*most - left, *most, "");
+    }
+    Err(patience::ended())
 }

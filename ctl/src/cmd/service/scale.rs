@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proto::v1::{GetServiceRequest, UpdateServiceRequest};
 
-use super::converge;
+use super::converge::{self, Change};
 use crate::cli::Global;
 use crate::client::Control;
 use crate::error::{CommandError, Kind};
@@ -42,13 +42,13 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
     let mut control = crate::cmd::control(global).await?;
     let mut changed = Vec::new();
     for (name, replicas) in args.targets {
-        let since_ms = scale(&mut control, &name, replicas).await?;
-        changed.push((name, replicas, since_ms));
+        let change = scale(&mut control, &name, replicas).await?;
+        changed.push((name, replicas, change));
     }
-    for (name, replicas, since_ms) in changed {
+    for (name, replicas, change) in changed {
         if !args.detach {
             let timeout = Duration::from_secs(args.timeout);
-            let waited = converge::wait(&mut control, &name, since_ms, timeout).await.map_err(|error| {
+            let waited = converge::wait(&mut control, &name, &change, timeout).await.map_err(|error| {
                 let next =
                     format!("the service keeps its new size and goes on trying:  ctl service ps {name}");
                 if error.kind == Kind::NotConverged { error.hint(next) } else { error }
@@ -63,8 +63,7 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
 }
 
 /// Writes the new size; reads again when someone else wrote in between.
-/// Answers the time of the change.
-async fn scale(control: &mut Control, name: &str, replicas: u32) -> Result<u64, CommandError> {
+async fn scale(control: &mut Control, name: &str, replicas: u32) -> Result<Change, CommandError> {
     const ATTEMPTS: usize = 5;
     let mut last = None;
     for _ in 0..ATTEMPTS {
@@ -75,7 +74,7 @@ async fn scale(control: &mut Control, name: &str, replicas: u32) -> Result<u64, 
         let request =
             UpdateServiceRequest { service: service.id, version: service.version, spec: Some(spec) };
         match control.update_service(request).await {
-            Ok(done) => return Ok(done.into_inner().service.unwrap_or_default().updated_at_ms),
+            Ok(done) => return Ok(Change::of(&done.into_inner().service.unwrap_or_default())),
             Err(status) if status.code() == tonic::Code::Aborted => last = Some(status),
             Err(status) => return Err(status.into()),
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use proto::v1::{GetServiceRequest, PublishedPort, ServiceSpec, UpdateServiceRequest};
 
-use super::{converge, spec};
+use super::converge::{self, Change};
+use super::spec;
 use crate::cli::Global;
 use crate::error::{CommandError, Kind};
 use crate::output;
@@ -65,7 +66,7 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
     let updated = control.update_service(request).await?.into_inner().service.unwrap_or_default();
     if !args.detach {
         let timeout = Duration::from_secs(args.timeout);
-        let waited = converge::wait(&mut control, &name, updated.updated_at_ms, timeout).await;
+        let waited = converge::wait(&mut control, &name, &Change::of(&updated), timeout).await;
         let waited = waited.map_err(|error| {
             let next = format!("what runs now:  ctl service ps {name}");
             if error.kind == Kind::NotConverged { error.hint(next) } else { error }
