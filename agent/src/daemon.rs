@@ -100,7 +100,11 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     }
     let served = serve(&config, &engine, store, identity, held, &shutdown).await;
     let stopping = shutdown.stop_containers() && served.is_ok();
-    engine.shutdown(stopping).await?;
+    if served.is_err() {
+        engine.abandon().await?;
+    } else {
+        engine.shutdown(stopping).await?;
+    }
     info!("ended{}", if stopping { ", with all containers" } else { "; containers go on" });
     served
 }

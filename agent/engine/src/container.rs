@@ -20,6 +20,7 @@ pub(crate) mod ports;
 pub(crate) mod record;
 pub(crate) mod remove;
 mod rename;
+pub mod restart;
 mod signal;
 pub(crate) mod spec;
 mod usage;
@@ -67,6 +68,8 @@ pub struct ContainerConfig {
     pub window: Option<WindowSize>,
     /// Remove it as soon as it has exited, or when it cannot be started.
     pub auto_remove: bool,
+    /// Whether it is started again when it has ended.
+    pub restart: restart::RestartPolicy,
     /// Ports of the host that lead to it.
     pub ports: Vec<PortMapping>,
     /// The task it belongs to; such a container's ports are its owner's business
@@ -111,6 +114,8 @@ pub enum ContainerState {
     Running,
     /// It lives and stands still.
     Paused,
+    /// Its first process has ended, and it is about to be started again.
+    Restarting,
     /// Its first process has ended.
     Exited,
 }
@@ -120,6 +125,11 @@ impl ContainerState {
     pub fn is_alive(self) -> bool {
         matches!(self, ContainerState::Running | ContainerState::Paused)
     }
+
+    /// Whether its first process has ended, be it for good or not.
+    pub fn has_ended(self) -> bool {
+        matches!(self, ContainerState::Exited | ContainerState::Restarting)
+    }
 }
 
 impl std::fmt::Display for ContainerState {
@@ -128,6 +138,7 @@ impl std::fmt::Display for ContainerState {
             ContainerState::Created => "created",
             ContainerState::Running => "running",
             ContainerState::Paused => "paused",
+            ContainerState::Restarting => "restarting",
             ContainerState::Exited => "exited",
         })
     }
@@ -158,7 +169,11 @@ pub struct Container {
     pub pid: Option<i32>,
     /// How it ended, once it has.
     pub exit: Option<agent_runtime::keeper::Exit>,
-    /// Why the last start failed.
+    /// How often its policy has started it since it was started by hand.
+    pub restart_count: u32,
+    /// When its policy starts it again, in milliseconds since 1970.
+    pub restart_at_ms: Option<u64>,
+    /// Why the last start failed, or its end was not its own.
     pub error: Option<String>,
     /// Its address while it runs.
     pub address: Option<Ipv4Addr>,

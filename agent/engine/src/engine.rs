@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::Stream;
 use tokio::sync::broadcast;
 
+use self::boot::Boots;
 use crate::attestor::{Attestations, Attestor};
 use crate::container::record::Entry;
 use crate::container::{
@@ -23,8 +24,10 @@ use crate::records::{Records, Table};
 use crate::snapshot::Snapshots;
 use crate::{Attachment, EngineConfig, EngineError, Exit, LogEntry, LogOptions, Swept, Usage};
 
+mod boot;
 mod control;
 mod open;
+mod restart;
 
 /// Events a subscriber may be behind before it loses the oldest.
 const EVENTS: usize = 4096;
@@ -42,6 +45,7 @@ pub struct Engine {
 pub(crate) struct Inner {
     pub(crate) config: EngineConfig,
     records: Records,
+    boots: Boots,
     pub(crate) table: Table,
     pub(crate) images: Images,
     pub(crate) snapshots: Snapshots,
@@ -263,6 +267,17 @@ impl Engine {
     ) -> Result<Vec<NetworkError>, EngineError> {
         *self.inner.services() = ports;
         self.inner.publish().await
+    }
+
+    /// Leaves after a failure: ends the keeper if this engine started it and it
+    /// holds no living container. Nobody would look after it.
+    ///
+    /// # Errors
+    /// As [`Engine::shutdown`].
+    pub async fn abandon(&self) -> Result<(), EngineError> {
+        self.inner.closing.store(true, Ordering::Relaxed);
+        self.inner.keeper.end_if_useless().await;
+        self.shutdown(false).await
     }
 
     /// Leaves. Containers and keeper go on; with `stop_containers` every

@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use agent_runtime::keeper::client::{Client, ClientError, Event};
@@ -34,6 +34,8 @@ pub(crate) struct Keeper {
     socket: PathBuf,
     data: PathBuf,
     pid: AtomicI32,
+    /// Whether the keeper that runs was started here.
+    ours: AtomicBool,
     pool: Mutex<Vec<Client>>,
     /// Shutting it down ends the thread that reads events.
     events: Mutex<Option<UnixStream>>,
@@ -46,6 +48,7 @@ impl Keeper {
             socket: config.keeper_socket(),
             data: config.data_dir.clone(),
             pid: AtomicI32::new(0),
+            ours: AtomicBool::new(false),
             pool: Mutex::default(),
             events: Mutex::default(),
         }
@@ -114,6 +117,7 @@ impl Keeper {
                 .map_err(|error| failed("wait for it to start", error))?;
         }
         if answer == b"ready\n" {
+            self.ours.store(true, Ordering::Relaxed);
             return Ok(());
         }
         let stderr = child.stderr.take().and_then(|stderr| stderr.into_owned_fd().ok());
@@ -187,6 +191,22 @@ impl Keeper {
             }
         }
         Ok(result)
+    }
+
+    /// Ends a keeper that was started here and holds nothing that lives: nobody
+    /// would expect one where the engine could not run.
+    pub(crate) async fn end_if_useless(&self) {
+        if !self.ours.load(Ordering::Relaxed) {
+            return;
+        }
+        let Ok(Some(client)) = self.connect().await else {
+            return;
+        };
+        match tokio::task::spawn_blocking(move || client.shutdown(false)).await {
+            // It refuses when something lives in it.
+            Ok(Ok(()) | Err(ClientError::Refused { .. })) => {}
+            failed => tracing::warn!(?failed, "a keeper that nobody needs goes on"),
+        }
     }
 
     /// Ends the keeper and its containers.

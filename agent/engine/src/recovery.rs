@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use agent_runtime::cgroup::Cgroup;
 use agent_runtime::keeper::client::{Client, ClientError};
-use agent_runtime::keeper::{ContainerState as Held, ContainerStatus, Exit};
+use agent_runtime::keeper::{ContainerState as Held, ContainerStatus, Exit, LastRun};
 
 use crate::EngineError;
 use crate::container::create::{blocking, now_ms};
@@ -19,9 +19,6 @@ use crate::container::record::{Entry, Phase};
 use crate::container::remove::end_cgroup;
 use crate::engine::Inner;
 use crate::records::Durability;
-
-/// The code of a container that died with its keeper: nobody saw its own.
-const LOST: i32 = 137;
 
 /// What was found on the host that belonged to no container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,20 +34,53 @@ impl Swept {
     }
 }
 
+/// What became of containers that no keeper holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// Their keeper ended, and they with it.
+    Keeper,
+    /// The host was restarted.
+    Host,
+}
+
+impl Lost {
+    /// Between the boot that was last served, if one was, and this one.
+    pub(crate) fn since(last: Option<&str>, now: &str) -> Lost {
+        let is_other = last.is_some_and(|last| last != now);
+        if is_other { Lost::Host } else { Lost::Keeper }
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Lost::Keeper => "the keeper ended, and its containers with it",
+            Lost::Host => "the host was restarted while it ran",
+        }
+    }
+
+    /// Nobody saw its own code: of a killed container it is SIGKILL's, after a reboot 255, as with Docker.
+    fn exit(self) -> Exit {
+        let (code, signal) = match self {
+            Lost::Keeper => (137, Some(9)),
+            Lost::Host => (255, None),
+        };
+        Exit { code, signal, oom_killed: false, at_ms: now_ms() }
+    }
+}
+
 impl Inner {
     /// Brings the records in step with what the keeper holds.
-    pub(crate) async fn reconcile(self: &Arc<Self>, held: Vec<ContainerStatus>) -> Swept {
+    pub(crate) async fn reconcile(self: &Arc<Self>, held: Vec<ContainerStatus>, lost: Lost) -> Swept {
         let mut held: BTreeMap<String, ContainerStatus> =
             held.into_iter().map(|status| (status.id.clone(), status)).collect();
         let mut swept = Swept::default();
         let entries: Vec<Arc<Entry>> = self.entries().values().cloned().collect();
         for entry in entries {
             let status = held.remove(&entry.id);
-            if let Err(error) = self.recover(&entry, status).await {
+            if let Err(error) = self.recover(&entry, status, lost).await {
                 tracing::warn!(container = entry.id, %error, "a container is not recovered");
             }
         }
-        for id in held.into_keys() {
+        for id in held.into_keys().filter(|id| !self.entries().contains_key(id)) {
             match self.end_stranger(id.clone()).await {
                 Ok(()) => swept.add("container", &id),
                 Err(error) => {
@@ -65,37 +95,47 @@ impl Inner {
         self: &Arc<Self>,
         entry: &Arc<Entry>,
         status: Option<ContainerStatus>,
+        lost: Lost,
     ) -> Result<(), EngineError> {
+        // While the engine runs, a start or removal may be under way.
+        let _work = entry.work.lock().await;
+        if entry.live().removed {
+            return Ok(());
+        }
+        let status = match status {
+            None => self.held(&entry.id).await?,
+            known => known,
+        };
         let phase = entry.live().record.phase;
         match (phase, status) {
             (Phase::Making | Phase::Removing, _) => {
-                let _work = entry.work.lock().await;
-                // While the engine runs, whoever held the lock may have finished the work.
-                if !matches!(entry.live().record.phase, Phase::Making | Phase::Removing) {
-                    return Ok(());
-                }
                 self.end_stranger(entry.id.clone()).await?;
                 self.erase(entry).await
             }
             (_, Some(ContainerStatus { state: Held::Running, pid, .. })) => self.adopt(entry, pid).await,
             (_, Some(ContainerStatus { state: Held::Exited, exit: Some(exit), .. })) => {
-                self.ended(entry, exit).await;
+                self.ended_locked(entry, exit).await;
+                // Also when its end was known already.
+                self.tear_down(entry).await;
                 Ok(())
             }
-            // Between its making and its start nobody has been told that it runs.
             (_, Some(_)) => {
-                let _work = entry.work.lock().await;
-                if entry.live().record.phase != Phase::Started {
-                    self.tear_down(entry).await;
-                }
-                Ok(())
+                // Between its making and its start nobody has been told that it runs.
+                self.end_stranger(entry.id.clone()).await?;
+                self.recover_unheld(entry, lost).await
             }
-            (_, None) => self.recover_unheld(entry, phase).await,
+            (_, None) => self.recover_unheld(entry, lost).await,
         }
     }
 
+    /// What the keeper says of one container now.
+    async fn held(&self, id: &str) -> Result<Option<ContainerStatus>, EngineError> {
+        let list = self.keeper.run(None, Client::list).await?;
+        let all = list.map_err(|error| EngineError::Keeper(error.to_string()))?;
+        Ok(all.into_iter().find(|status| status.id == id))
+    }
+
     async fn adopt(&self, entry: &Arc<Entry>, pid: i32) -> Result<(), EngineError> {
-        let _work = entry.work.lock().await;
         let endpoint = self.network.attach(&entry.id).await?;
         let cgroup = self.config.cgroup(&entry.id);
         let paused = blocking(move || Ok(Cgroup::open(&cgroup)?.is_frozen())).await?;
@@ -103,40 +143,57 @@ impl Inner {
             live.record.phase = Phase::Started;
             live.record.started_at_ms.get_or_insert_with(now_ms);
             live.record.exit = None;
+            live.record.restarts.due_at_ms = None;
             live.pid = Some(pid);
             live.paused = paused;
             live.address = Some(endpoint.address);
         });
-        self.table.put(&record.id, &record, Durability::Volatile).await?;
+        self.put(&record, Durability::Volatile).await
+    }
+
+    /// The keeper does not know it: it has ended, or lost its keeper, or never
+    /// ran. The keeper's files in its state directory say which, since records
+    /// are written lazily.
+    async fn recover_unheld(self: &Arc<Self>, entry: &Arc<Entry>, lost: Lost) -> Result<(), EngineError> {
+        // Whatever lives in there has nobody who would log or reap it.
+        let cgroup = self.config.cgroup(&entry.id);
+        blocking(move || end_cgroup(&cgroup)).await?;
+        let dir = self.config.container_dir(&entry.id);
+        let last = blocking(move || Ok(LastRun::read(&dir))).await?;
+        let (phase, known, auto_remove) = {
+            let live = entry.live();
+            (live.record.phase, live.record.exit.clone(), live.record.config.auto_remove)
+        };
+        let exit = match last {
+            LastRun::Ended(ref exit) if known.as_ref() == Some(exit) && phase == Phase::Exited => None,
+            LastRun::Ended(ref exit) => Some(exit.clone()),
+            LastRun::Running => Some(lost.exit()),
+            LastRun::None => (phase == Phase::Started).then(|| lost.exit()),
+        };
+        if auto_remove && (phase == Phase::Exited || !self.is_whole(entry).await?) {
+            // It was removing itself.
+            return self.erase(entry).await;
+        }
+        let Some(exit) = exit else {
+            if entry.live().address.is_some() {
+                self.tear_down(entry).await;
+            }
+            return Ok(());
+        };
+        if !matches!(last, LastRun::Ended(_)) {
+            entry.live().record.error = Some(lost.reason().to_owned());
+            let (dir, exit) = (self.config.container_dir(&entry.id), exit.clone());
+            blocking(move || exit.settle(&dir).map_err(|error| EngineError::file("write", dir, error)))
+                .await?;
+        }
+        self.ended_locked(entry, exit).await;
         Ok(())
     }
 
-    /// The keeper does not know it: it has ended, or lost its keeper, or never ran.
-    async fn recover_unheld(self: &Arc<Self>, entry: &Arc<Entry>, phase: Phase) -> Result<(), EngineError> {
-        let dir = self.config.container_dir(&entry.id);
-        let recorded = blocking(move || Ok(Exit::read(&dir))).await?;
-        let (known, started_at, auto_remove) = {
-            let live = entry.live();
-            let record = &live.record;
-            (record.exit.clone(), record.started_at_ms.unwrap_or(0), record.config.auto_remove)
-        };
-        let exit = match (phase, recorded) {
-            (Phase::Started, Some(exit)) if exit.at_ms >= started_at => exit,
-            (Phase::Started, _) => {
-                let cgroup = self.config.cgroup(&entry.id);
-                blocking(move || end_cgroup(&cgroup)).await?;
-                entry.live().record.error = Some("its keeper was lost; it was killed".to_owned());
-                Exit { code: LOST, signal: Some(9), oom_killed: false, at_ms: now_ms() }
-            }
-            (_, Some(exit)) if known.as_ref().is_none_or(|known| known.at_ms < exit.at_ms) => exit,
-            (Phase::Exited, _) if auto_remove => {
-                let _work = entry.work.lock().await;
-                return self.erase(entry).await;
-            }
-            _ => return Ok(()),
-        };
-        self.ended(entry, exit).await;
-        Ok(())
+    /// Whether all its directories are there: removing takes them away one by one.
+    async fn is_whole(&self, entry: &Entry) -> Result<bool, EngineError> {
+        let has_state = self.config.container_dir(&entry.id).is_dir();
+        Ok(has_state && self.snapshots.list().await?.contains(&entry.id))
     }
 
     /// Ends a container of the keeper that is in no record.
@@ -164,7 +221,10 @@ impl Inner {
         let is_running = |entry: &&Arc<Entry>| entry.live().address.is_some();
         let running: BTreeSet<String> =
             self.entries().values().filter(is_running).map(|entry| entry.id.clone()).collect();
-        for name in self.cgroups().await? {
+        // All lists before the first removal: one that cannot be read sweeps nothing.
+        let (cgroups, snapshots) = (self.cgroups().await?, self.snapshots.list().await?);
+        let states = names(&self.config.containers_dir())?;
+        for name in cgroups {
             if !running.contains(&name) {
                 let path = self.config.cgroup(&name);
                 blocking(move || end_cgroup(&path)).await?;
@@ -174,13 +234,13 @@ impl Inner {
         for name in self.network.sweep(&running).await? {
             swept.add("network", &name);
         }
-        for id in self.snapshots.list().await? {
+        for id in snapshots {
             if !known.contains(&id) {
                 self.snapshots.remove(&id).await?;
                 swept.add("snapshot", &id);
             }
         }
-        for name in names(&self.config.containers_dir()) {
+        for name in states {
             if !known.contains(&name) {
                 let dir = self.config.container_dir(&name);
                 blocking(move || files::remove_dir(&dir)).await?;
@@ -201,12 +261,15 @@ impl Inner {
     }
 }
 
-/// Names of the directories in `dir`; none when it does not exist.
-fn names(dir: &Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(dir) else {
-        return Vec::new();
-    };
-    let directories =
-        entries.filter_map(Result::ok).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    directories.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+/// Names of the directories in `dir`. What cannot be read is an error: it says nothing about what is there.
+fn names(dir: &Path) -> Result<Vec<String>, EngineError> {
+    let failed = |error| EngineError::file("list", dir, error);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_dir() {
+            found.extend(entry.file_name().into_string().ok());
+        }
+    }
+    Ok(found)
 }

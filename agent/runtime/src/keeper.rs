@@ -29,7 +29,7 @@ mod stream;
 mod time;
 mod wire;
 
-pub use exit::Exit;
+pub use exit::{Exit, LastRun};
 pub use log::MAX_PIECE;
 pub use protocol::{ContainerState, ContainerStatus};
 

@@ -52,7 +52,9 @@ impl Inner {
                 let attach = move |client: &mut Client| client.attach_socket(&id, theirs.as_fd());
                 self.keeper.run(None, attach).await?.map_err(|error| self.refused(entry, error))?;
             }
-            ContainerState::Exited => return Err(self.wrong_state(entry, "there is nothing to attach to")),
+            ContainerState::Exited | ContainerState::Restarting => {
+                return Err(self.wrong_state(entry, "there is nothing to attach to"));
+            }
         }
         Ok(Attachment { raw, stream })
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::record::{Entry, Phase, RANGES, Record, short};
-use super::{ContainerConfig, ContainerEventKind, MEMORY_MINIMUM, files, identity, signal, spec, user};
+use super::{
+    ContainerConfig, ContainerEventKind, MEMORY_MINIMUM, files, identity, restart, signal, spec, user,
+};
 use crate::EngineError;
 use crate::engine::Inner;
 use crate::image::{Image, Reference};
@@ -83,6 +85,7 @@ impl Inner {
             started_at_ms: None,
             exit: None,
             error: None,
+            restarts: restart::Restarts::default(),
             config,
         })
     }
@@ -133,6 +136,7 @@ fn check(config: &ContainerConfig) -> Result<(), EngineError> {
     if let Some(name) = &config.name {
         identity::check_name(name)?;
     }
+    check_restart(config)?;
     if let Some(bytes) = config.limits.memory_bytes
         && bytes < MEMORY_MINIMUM
     {
@@ -173,6 +177,20 @@ fn check(config: &ContainerConfig) -> Result<(), EngineError> {
         }
     }
     Ok(())
+}
+
+fn check_restart(config: &ContainerConfig) -> Result<(), EngineError> {
+    if config.restart == restart::RestartPolicy::No {
+        return Ok(());
+    }
+    let rule = if config.auto_remove {
+        "a container that removes itself when it has exited cannot be started again: choose one of the two"
+    } else if config.task.is_some() {
+        "a service's tasks are replaced by the controller, not restarted by their host"
+    } else {
+        return Ok(());
+    };
+    Err(EngineError::invalid("restart", rule))
 }
 
 /// A record that cannot be written cannot be undone either, so it is refused before anything exists.

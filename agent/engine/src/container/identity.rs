@@ -84,6 +84,7 @@ mod tests {
             started_at_ms: None,
             exit: None,
             error: None,
+            restarts: crate::container::restart::Restarts::default(),
         };
         (id.to_owned(), Arc::new(Entry::new(record)))
     }

@@ -15,6 +15,7 @@ use agent_runtime::keeper::protocol::ErrorKind;
 
 use super::create::now_ms;
 use super::record::{Entry, Phase, short};
+use super::restart::End;
 use super::spec::{self, Place};
 use super::{ContainerEventKind, ContainerState, files};
 use crate::EngineError;
@@ -56,23 +57,9 @@ impl Inner {
                 return Err(self.wrong_state(entry, "it is being made or removed"));
             }
         }
-        let started = self.launch(entry, trace).await;
-        match started {
-            Ok((pid, timings)) => {
-                let record = entry.change(|live| {
-                    live.record.phase = Phase::Started;
-                    live.record.started_at_ms = Some(now_ms());
-                    live.record.exit = None;
-                    live.record.error = None;
-                    live.pid = Some(pid);
-                    live.paused = false;
-                    live.start_timings.clone_from(&timings);
-                });
-                self.tell(entry, ContainerEventKind::Started);
-                // What the keeper holds decides at the next start, not this.
-                self.table.put(&record.id, &record, Durability::Volatile).await?;
-                Ok(timings)
-            }
+        self.start_over(entry).await?;
+        match self.launch(entry, trace).await {
+            Ok(launched) => self.started(entry, launched).await,
             Err(error) => {
                 self.tear_down(entry).await;
                 if auto_remove {
@@ -89,7 +76,30 @@ impl Inner {
         }
     }
 
-    async fn launch(
+    /// It runs: remembers and tells that.
+    pub(crate) async fn started(
+        &self,
+        entry: &Entry,
+        (pid, timings): (i32, Timings),
+    ) -> Result<Timings, EngineError> {
+        let record = entry.change(|live| {
+            live.record.phase = Phase::Started;
+            live.record.started_at_ms = Some(now_ms());
+            live.record.exit = None;
+            live.record.error = None;
+            live.record.restarts.due_at_ms = None;
+            live.pid = Some(pid);
+            live.paused = false;
+            live.failing = false;
+            live.start_timings.clone_from(&timings);
+        });
+        self.tell(entry, ContainerEventKind::Started);
+        // What the keeper holds decides at the next start, not this.
+        self.put(&record, Durability::Volatile).await?;
+        Ok(timings)
+    }
+
+    pub(crate) async fn launch(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
         trace: Option<String>,
@@ -150,8 +160,18 @@ impl Inner {
     /// The keeper reports an end.
     pub(crate) async fn ended(self: &Arc<Self>, entry: &Arc<Entry>, exit: Exit) {
         let _work = entry.work.lock().await;
-        if entry.live().removed {
-            return;
+        self.ended_locked(entry, exit).await;
+    }
+
+    /// As [`Inner::ended`]; the caller holds the container's `work` lock.
+    pub(crate) async fn ended_locked(self: &Arc<Self>, entry: &Arc<Entry>, exit: Exit) {
+        {
+            let live = entry.live();
+            // The same end may be told twice: by the keeper's list and by its event.
+            if live.removed || live.record.phase == Phase::Exited && live.record.exit.as_ref() == Some(&exit)
+            {
+                return;
+            }
         }
         if entry.live().record.config.auto_remove {
             // Whoever waits for its end may use its ports at once.
@@ -163,6 +183,9 @@ impl Inner {
             live.record.exit = Some(exit.clone());
             live.pid = None;
             live.paused = false;
+            let ran_ms = exit.at_ms.saturating_sub(live.record.started_at_ms.unwrap_or(exit.at_ms));
+            let end = End { failed: exit.code != 0 || live.failing, ran_ms };
+            live.record.restarts = self.decide(&live.record, end);
         });
         if exit.oom_killed {
             self.tell(entry, ContainerEventKind::OutOfMemory);
@@ -172,8 +195,9 @@ impl Inner {
         let done = if record.config.auto_remove {
             self.erase(entry).await
         } else {
-            self.table.put(&record.id, &record, Durability::Volatile).await.map_err(EngineError::from)
+            self.put(&record, Inner::durability(&record)).await
         };
+        self.schedule(entry);
         if let Err(error) = done {
             tracing::warn!(container = record.id, %error, "the end of a container is not recorded");
         }
@@ -204,13 +228,31 @@ impl Inner {
         entry: &Arc<Entry>,
         grace: Option<Duration>,
     ) -> Result<Exit, EngineError> {
-        match entry.state() {
-            ContainerState::Created => {
-                return Err(self.wrong_state(entry, "only a running one can be stopped"));
+        loop {
+            match entry.state() {
+                ContainerState::Created => {
+                    return Err(self.wrong_state(entry, "only a running one can be stopped"));
+                }
+                ContainerState::Exited => {
+                    self.hold_back(entry).await?;
+                    return self.exit_of(entry);
+                }
+                ContainerState::Restarting => {
+                    // Its restart may be under way.
+                    let _work = entry.work.lock().await;
+                    if entry.state() == ContainerState::Restarting {
+                        self.hold_back(entry).await?;
+                    }
+                }
+                ContainerState::Running | ContainerState::Paused => break,
             }
-            ContainerState::Exited => return self.exit_of(entry),
-            ContainerState::Running | ContainerState::Paused => {}
         }
+        self.hold_back(entry).await?;
+        self.end(entry, grace).await
+    }
+
+    /// Ends a running container; what its policy says of that holds.
+    pub(crate) async fn end(&self, entry: &Arc<Entry>, grace: Option<Duration>) -> Result<Exit, EngineError> {
         let (signal, configured) = {
             let live = entry.live();
             (live.record.stop_signal, live.record.config.stop_grace)
@@ -236,6 +278,9 @@ impl Inner {
         if !entry.state().is_alive() {
             return Err(self.wrong_state(entry, "only a running one takes signals"));
         }
+        if signal == SIGKILL || signal == entry.live().record.stop_signal {
+            self.hold_back(entry).await?;
+        }
         self.signal(entry, signal).await
     }
 
@@ -258,7 +303,7 @@ impl Inner {
     pub(crate) async fn wait(&self, entry: &Arc<Entry>) -> Result<Exit, EngineError> {
         let mut state = entry.watch();
         // Only fails when the entry is gone, and we hold it.
-        let _ = state.wait_for(|state| *state == ContainerState::Exited).await;
+        let _ = state.wait_for(|state| state.has_ended()).await;
         self.exit_of(entry)
     }
 

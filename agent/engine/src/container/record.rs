@@ -10,6 +10,7 @@ use agent_runtime::keeper::Exit;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::restart::Restarts;
 use super::user::Identity;
 use super::{Container, ContainerConfig, ContainerState};
 use crate::snapshot::{DiffId, IdRange};
@@ -61,6 +62,8 @@ pub(crate) struct Record {
     pub(crate) started_at_ms: Option<u64>,
     pub(crate) exit: Option<Exit>,
     pub(crate) error: Option<String>,
+    #[serde(default)]
+    pub(crate) restarts: Restarts,
 }
 
 impl Record {
@@ -106,19 +109,21 @@ pub(crate) struct Live {
     pub(crate) start_timings: Vec<(String, u64)>,
     /// Far ends of attachments that wait for the next start.
     pub(crate) pending: Vec<UnixStream>,
+    /// It is being ended because it does not work: that is a failure, whatever its exit code.
+    pub(crate) failing: bool,
     /// Nothing of it is left.
     pub(crate) removed: bool,
 }
 
 impl Live {
     fn state(&self) -> ContainerState {
-        state_of(self.record.phase, self.paused)
+        state_of(&self.record, self.paused)
     }
 }
 
 impl Entry {
     pub(crate) fn new(record: Record) -> Entry {
-        let state = state_of(record.phase, false);
+        let state = state_of(&record, false);
         Entry {
             id: record.id.clone(),
             work: tokio::sync::Mutex::default(),
@@ -129,6 +134,7 @@ impl Entry {
                 address: None,
                 start_timings: Vec::new(),
                 pending: Vec::new(),
+                failing: false,
                 removed: false,
             }),
             state: watch::Sender::new(state),
@@ -174,7 +180,9 @@ impl Entry {
             hostname: record.hostname.clone(),
             state,
             pid: live.pid.filter(|_| state.is_alive()),
-            exit: record.exit.clone().filter(|_| state == ContainerState::Exited),
+            exit: record.exit.clone().filter(|_| state.has_ended()),
+            restart_count: record.restarts.count,
+            restart_at_ms: record.restarts.due_at_ms,
             error: record.error.clone(),
             address: live.address.filter(|_| state.is_alive()),
             created_at_ms: record.created_at_ms,
@@ -184,11 +192,12 @@ impl Entry {
     }
 }
 
-fn state_of(phase: Phase, paused: bool) -> ContainerState {
-    match phase {
+fn state_of(record: &Record, paused: bool) -> ContainerState {
+    match record.phase {
         Phase::Making | Phase::Created => ContainerState::Created,
         Phase::Started if paused => ContainerState::Paused,
         Phase::Started => ContainerState::Running,
+        Phase::Exited if record.restarts.due_at_ms.is_some() => ContainerState::Restarting,
         Phase::Exited | Phase::Removing => ContainerState::Exited,
     }
 }

@@ -18,6 +18,7 @@ impl Inner {
                 if !force {
                     return Err(self.wrong_state(entry, "stop it first, or remove it with force"));
                 }
+                entry.live().record.restarts.stopped = true;
                 self.end_now(entry).await?;
             }
             // Also waits for what is done after its end.
@@ -41,18 +42,21 @@ impl Inner {
         }
         let record = entry.change(|live| {
             live.record.phase = Phase::Removing;
+            live.record.restarts.due_at_ms = None;
             live.pending.clear();
         });
-        self.table.put(&record.id, &record, Durability::Volatile).await?;
+        // From here on less and less of it is left, so whoever comes after a crash must finish. What removes itself
+        // is known by that.
+        let durability = if record.config.auto_remove { Durability::Volatile } else { Durability::Synced };
+        self.put(&record, durability).await?;
         self.network.detach(&record.id).await?;
         let cgroup = self.config.cgroup(&record.id);
         blocking(move || end_cgroup(&cgroup)).await?;
         self.snapshots.remove(&record.id).await?;
         let state_dir = self.config.container_dir(&record.id);
         blocking(move || files::remove_dir(&state_dir)).await?;
-        // What removes itself is removed again should this be lost; what somebody removed must not come back.
-        let durability = if record.config.auto_remove { Durability::Volatile } else { Durability::Synced };
-        self.table.delete(&record.id, durability).await?;
+        // Should this be lost, it is removed again.
+        self.table.delete(&record.id, Durability::Volatile).await?;
         self.entries().remove(&record.id);
         entry.change(|live| live.removed = true);
         self.tell(entry, ContainerEventKind::Removed);

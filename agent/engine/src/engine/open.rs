@@ -8,6 +8,7 @@ use std::time::Duration;
 use agent_runtime::keeper::client::Event;
 use tokio::sync::{broadcast, mpsc};
 
+use super::boot::{self, Boots};
 use super::{EVENTS, Engine, Inner};
 use crate::config::private_dir;
 use crate::container::record::{Entry, Record};
@@ -18,6 +19,7 @@ use crate::image::{Images, RegistryOptions};
 use crate::keeper::Keeper;
 use crate::network::{Network, NetworkConfig};
 use crate::records::Records;
+use crate::recovery::Lost;
 use crate::snapshot::Snapshots;
 use crate::{EngineConfig, EngineError, Swept};
 
@@ -59,6 +61,7 @@ impl Engine {
             keeper: Keeper::new(&config),
             attestor: Arc::default(),
             config,
+            boots: Boots::new(&records),
             records,
             table,
             images,
@@ -71,7 +74,13 @@ impl Engine {
             told,
             closing: AtomicBool::new(false),
         });
-        let swept = inner.recover_all().await?;
+        let swept = match inner.recover_all().await {
+            Ok(swept) => swept,
+            Err(error) => {
+                inner.keeper.end_if_useless().await;
+                return Err(error);
+            }
+        };
         Ok(Engine { inner, swept: Arc::new(swept) })
     }
 }
@@ -83,11 +92,14 @@ impl Inner {
             Some(Event::Snapshot(held)) => held,
             _ => return Err(EngineError::Keeper("it ended while the engine opened".to_owned())),
         };
-        let mut swept = self.reconcile(held).await;
+        let lost = Lost::since(self.boots.last().await?.as_deref(), &boot::id());
+        let mut swept = self.reconcile(held, lost).await;
         self.sweep(&mut swept).await?;
         for refused in self.publish().await? {
             tracing::warn!(error = %refused, "a port of a running container is not published");
         }
+        self.resume().await?;
+        self.boots.remember(&boot::id()).await?;
         tokio::spawn(follow(Arc::downgrade(self), events));
         Ok(swept)
     }
@@ -98,7 +110,8 @@ impl Inner {
         let stops = entries.iter().map(|entry| async {
             if entry.state().is_alive() {
                 entry.live().record.error = Some("it was stopped with its engine".to_owned());
-                if let Err(error) = self.stop(entry, None).await {
+                // Not as if by hand: what its policy keeps running comes back with the engine.
+                if let Err(error) = self.end(entry, None).await {
                     tracing::warn!(container = entry.id, %error, "a container is not stopped; it ends with the keeper");
                 }
             }
@@ -153,7 +166,7 @@ impl Inner {
     async fn handle(self: &Arc<Self>, event: Event) {
         match event {
             Event::Snapshot(held) => {
-                self.reconcile(held).await;
+                self.reconcile(held, Lost::Keeper).await;
             }
             Event::Exited { id, exit } => {
                 let entry = self.entries().get(&id).cloned();

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, fsync, openat, renameat, unlinkat};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 /// How a container's first process ended.
@@ -23,6 +24,44 @@ pub struct Exit {
 
 const EXIT: &str = "exit.json";
 
+/// There from a container's start until its exit is recorded, under whose name it is then found. Neither its
+/// making nor what is in it is synced: it tells of crashes of ours, not of the host's.
+const RUNNING: &str = "running";
+
+/// What a state directory tells of the last run of its container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LastRun {
+    /// It never ran.
+    None,
+    /// It was started, and nobody recorded its end.
+    Running,
+    /// It has ended.
+    Ended(Exit),
+}
+
+impl LastRun {
+    /// Reads it. A damaged record of an exit counts as none.
+    pub fn read(state_dir: &Path) -> LastRun {
+        match Exit::read(state_dir) {
+            Some(exit) => LastRun::Ended(exit),
+            None if state_dir.join(RUNNING).exists() => LastRun::Running,
+            None => LastRun::None,
+        }
+    }
+}
+
+/// Remembers that the container runs, and forgets how it ended before.
+pub(crate) fn begin(state_dir: impl AsFd) -> io::Result<()> {
+    openat(&state_dir, RUNNING, NEW, Mode::from_raw_mode(0o600))?;
+    match unlinkat(&state_dir, EXIT, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+const NEW: OFlags =
+    OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::TRUNC).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
 impl Exit {
     /// Reads the record of an exit; `None` when there is none or it is damaged.
     pub fn read(state_dir: &Path) -> Option<Exit> {
@@ -32,20 +71,20 @@ impl Exit {
     /// Writes the record so that it is on disk, whole, when this returns.
     pub(crate) fn write(&self, state_dir: impl AsFd) -> io::Result<()> {
         let dir = state_dir.as_fd();
-        let temporary = "exit.json.new";
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let mut file = std::fs::File::from(openat(dir, temporary, flags, Mode::from_raw_mode(0o600))?);
+        let mut file = std::fs::File::from(openat(dir, RUNNING, NEW, Mode::from_raw_mode(0o600))?);
         serde_json::to_writer(&mut file, self)?;
         fsync(&file)?;
-        renameat(dir, temporary, dir, EXIT)?;
+        renameat(dir, RUNNING, dir, EXIT)?;
         Ok(fsync(dir)?)
     }
-}
 
-/// Removes what an earlier run of the same container left.
-pub(crate) fn forget(state_dir: impl AsFd) {
-    // Absent is what is wanted.
-    let _ = unlinkat(state_dir, EXIT, AtFlags::empty());
+    /// Records the end of a container whose keeper did not live to do so.
+    ///
+    /// # Errors
+    /// When the state directory cannot be written.
+    pub fn settle(&self, state_dir: &Path) -> io::Result<()> {
+        self.write(std::fs::File::open(state_dir)?)
+    }
 }
 
 /// Reads a file of at most 64 KiB.
@@ -67,5 +106,19 @@ mod tests {
         assert_eq!(Exit::read(dir.path()), None);
         exit.write(std::fs::File::open(dir.path()).unwrap()).unwrap();
         assert_eq!(Exit::read(dir.path()), Some(exit));
+    }
+
+    #[test]
+    fn a_run_without_an_end_is_told_from_none_and_from_an_earlier_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || std::fs::File::open(dir.path()).unwrap();
+        assert_eq!(LastRun::read(dir.path()), LastRun::None);
+        for at_ms in [1, 2] {
+            begin(open()).unwrap();
+            assert_eq!(LastRun::read(dir.path()), LastRun::Running);
+            let exit = Exit { code: 3, signal: None, oom_killed: false, at_ms };
+            exit.settle(dir.path()).unwrap();
+            assert_eq!(LastRun::read(dir.path()), LastRun::Ended(exit));
+        }
     }
 }

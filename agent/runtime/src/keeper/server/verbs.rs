@@ -69,7 +69,6 @@ impl Server {
         let state_dir = open(&spec.state_dir, flags, Mode::empty())
             .map_err(|error| of("state directory")(error.into()))?;
         let log = Log::open(&state_dir, spec.log).map_err(of("log"))?;
-        exit::forget(&state_dir);
         let spawned = process::create(spec, netns.map(AsFd::as_fd), &self.staging)?;
         let Spawned { pid, pidfd, stdin, stdout, stderr, terminal, gate, cgroup, timings } = spawned;
         let id: Rc<str> = spec.id.as_str().into();
@@ -102,7 +101,12 @@ impl Server {
             return Err(in_state(id, state));
         };
         match gate.open() {
-            Ok(()) => Ok(Reply::Done),
+            Ok(()) => {
+                if let Some(Err(error)) = held.alive().map(|alive| exit::begin(&alive.state_dir)) {
+                    self.journal.line(&format!("start {id} is not noted: {error}"), trace);
+                }
+                Ok(Reply::Done)
+            }
             Err(error) => {
                 if let Some(alive) = held.alive() {
                     alive.start_failed = true;
