@@ -98,6 +98,10 @@ pub fn container(container: Container) -> v1::Container {
         task_id: config.task.unwrap_or_default(),
         command: container.command,
         ports: config.ports.iter().map(published_port).collect(),
+        restart: config.restart.to_string(),
+        restart_count: container.restart_count,
+        restart_at_ms: container.restart_at_ms.unwrap_or_default(),
+        error: container.error.unwrap_or_default(),
     }
 }
 
@@ -158,6 +162,8 @@ mod tests {
             state,
             pid: None,
             exit: None,
+            restart_count: 0,
+            restart_at_ms: None,
             error: None,
             address: Some(Ipv4Addr::new(10, 0, 0, last_octet)),
             created_at_ms: 0,

@@ -2,6 +2,7 @@
 //! without any controller, driven by `ctl`.
 
 mod life;
+mod restart;
 
 use std::time::Duration;
 

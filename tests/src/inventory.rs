@@ -41,6 +41,27 @@ fn entries(folder: &Path) -> impl Iterator<Item = String> + use<> {
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
 }
 
+/// The processes in cgroups of the agent below `root`.
+pub fn processes_in_cgroups(root: &Path) -> Vec<(u32, Vec<String>)> {
+    let ours = format!("/roadstead/{}/", instance(&root.join("data/agent")));
+    let is_ours = |pid: u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(&ours))
+    };
+    crate::dev::processes().filter(|(pid, _)| is_ours(*pid)).collect()
+}
+
+/// Removes the cgroups of the agent below `root`, which are empty, as a reboot does.
+///
+/// # Panics
+/// When one is not empty.
+pub fn remove_cgroups(root: &Path) {
+    // The deepest first.
+    for line in cgroups(root).iter().rev() {
+        let path = line.trim_start_matches("cgroup ");
+        std::fs::remove_dir(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+}
+
 /// The cgroups of our containers: those of processes whose root lies in another
 /// cluster's directory don't count, so they are told apart by their instance.
 fn cgroups(root: &Path) -> BTreeSet<String> {
@@ -62,12 +83,7 @@ fn cgroups(root: &Path) -> BTreeSet<String> {
 }
 
 fn processes(root: &Path) -> impl Iterator<Item = String> + use<> {
-    let instance = instance(&root.join("data/agent"));
-    crate::dev::processes().filter_map(move |(pid, line)| {
-        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        let ours = groups.contains(&format!("/roadstead/{instance}/"));
-        ours.then(|| format!("process {pid} {}", line.join(" ")))
-    })
+    processes_in_cgroups(root).into_iter().map(|(pid, line)| format!("process {pid} {}", line.join(" ")))
 }
 
 fn mounts(root: &Path) -> impl Iterator<Item = String> + use<> {

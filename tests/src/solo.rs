@@ -18,6 +18,8 @@ pub struct Solo<'h> {
     host: &'h Host,
     root: PathBuf,
     agent: Child,
+    /// What the agent takes for the name of the host's boot, when not the machine's own.
+    boot: Option<String>,
 }
 
 impl<'h> Solo<'h> {
@@ -26,9 +28,30 @@ impl<'h> Solo<'h> {
     /// # Panics
     /// When it does not answer in time.
     pub fn start(host: &'h Host, root: &Path) -> Self {
-        let solo = Self { host, root: root.to_owned(), agent: spawn(host, root) };
+        let solo = Self { host, root: root.to_owned(), agent: spawn(host, root, None), boot: None };
         solo.wait_until_it_answers();
         solo
+    }
+
+    /// As [`Solo::start`], on a host whose boot has this name. The agent has a
+    /// mount namespace of its own then, which goes with it as with a reboot.
+    ///
+    /// # Panics
+    /// When it does not answer in time.
+    pub fn start_in_boot(host: &'h Host, root: &Path, boot: &str) -> Self {
+        let agent = spawn(host, root, Some(boot));
+        let solo = Self { host, root: root.to_owned(), agent, boot: Some(boot.to_owned()) };
+        solo.wait_until_it_answers();
+        solo
+    }
+
+    /// Starts the agent on the host as it is after its next boot. Ending everything is the test's.
+    ///
+    /// # Panics
+    /// When it does not answer in time.
+    pub fn reboot(&mut self, host: &'h Host, boot: &str) {
+        (self.host, self.boot) = (host, Some(boot.to_owned()));
+        self.start_again();
     }
 
     fn wait_until_it_answers(&self) {
@@ -137,7 +160,7 @@ impl<'h> Solo<'h> {
     /// # Panics
     /// When it does not answer in time.
     pub fn start_again(&mut self) {
-        self.agent = spawn(self.host, &self.root);
+        self.agent = spawn(self.host, &self.root, self.boot.as_deref());
         self.wait_until_it_answers();
     }
 
@@ -172,12 +195,23 @@ impl Drop for Solo<'_> {
     }
 }
 
-fn spawn(host: &Host, root: &Path) -> Child {
+fn spawn(host: &Host, root: &Path, boot: Option<&str>) -> Child {
     let data = root.join("data");
     std::fs::create_dir_all(&data).expect("the test's directory is writable");
     let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("agent.log"));
     let log = log.expect("the test's directory is writable");
-    let mut command = host.command(programs::ours("agent"));
+    let mut command = match boot {
+        None => host.command(programs::ours("agent")),
+        Some(boot) => {
+            let id = data.join("boot-id");
+            std::fs::write(&id, boot).expect("the test's directory is writable");
+            let mut command = host.command("unshare");
+            let script = "mount --bind \"$0\" /proc/sys/kernel/random/boot_id && exec \"$@\"";
+            command.args(["--mount", "--propagation", "private", "sh", "-c", script]);
+            command.arg(id).arg(programs::ours("agent"));
+            command
+        }
+    };
     command.arg("--data-dir").arg(data.join("agent")).arg("--run-dir").arg(data.join("run"));
     command.args(["--exit-with-stdin", "--stop-containers-on-exit"]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);

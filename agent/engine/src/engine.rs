@@ -167,6 +167,16 @@ impl Engine {
         to_its_end(async move { inner.stop(&entry, grace).await }).await
     }
 
+    /// Ends a container that its health check finds unhealthy, as
+    /// [`Engine::stop`] would, but as a failure: its restart policy brings it back.
+    ///
+    /// # Errors
+    /// When it does not run, or the keeper cannot be reached.
+    pub async fn end_unhealthy(&self, container: &str) -> Result<(), EngineError> {
+        let (inner, entry) = (Arc::clone(&self.inner), self.inner.resolve(container)?);
+        to_its_end(async move { inner.unhealthy(&entry).await }).await
+    }
+
     /// Sends a signal, by number, to the container's first process.
     ///
     /// # Errors

@@ -14,3 +14,5 @@ mod life;
 mod recovery;
 #[path = "containers/refusal.rs"]
 mod refusal;
+#[path = "containers/restart.rs"]
+mod restart;

@@ -26,6 +26,7 @@ pub(super) async fn create(
     config.terminal = request.terminal;
     config.open_stdin = request.stdin;
     config.auto_remove = request.auto_remove;
+    config.restart = request.restart.parse().map_err(|fault| error::invalid_field("restart", fault))?;
     config.window = convert::window(request.rows, request.columns);
     config.traceparent = telemetry::context("");
     obtain(api, &image, request.pull()).await?;

@@ -97,7 +97,7 @@ impl World for Containers {
                 address: container.address,
                 pid: container.pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default(),
             },
-            (ContainerState::Exited, Some(exit)) => {
+            (ContainerState::Exited | ContainerState::Restarting, Some(exit)) => {
                 let out_of_memory = exit.oom_killed;
                 Seen::Exited(Ended {
                     code: exit.code,
@@ -106,7 +106,7 @@ impl World for Containers {
                     at_ms: exit.at_ms,
                 })
             }
-            (ContainerState::Exited, None) => {
+            (ContainerState::Exited | ContainerState::Restarting, None) => {
                 let at_ms = container.started_at_ms.unwrap_or(container.created_at_ms);
                 Seen::Exited(Ended { code: 255, out_of_memory: false, reason: container.error, at_ms })
             }

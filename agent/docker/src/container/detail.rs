@@ -27,7 +27,7 @@ pub(super) fn detail(engine: &Engine, container: &Container, image: Option<&Imag
         "HostsPath": dir.join("hosts"),
         "LogPath": dir.join("log/current"),
         "Name": format!("/{}", container.name),
-        "RestartCount": 0,
+        "RestartCount": container.restart_count,
         "Driver": STORAGE,
         "Platform": "linux",
         "MountLabel": "",
@@ -46,9 +46,10 @@ fn state(container: &Container) -> Value {
     let exit = container.exit.as_ref();
     json!({
         "Status": container.state.to_string(),
-        "Running": container.state.is_alive(),
+        // Docker counts one that is about to run again as running.
+        "Running": container.state.is_alive() || container.state == ContainerState::Restarting,
         "Paused": container.state == ContainerState::Paused,
-        "Restarting": false,
+        "Restarting": container.state == ContainerState::Restarting,
         "OOMKilled": exit.is_some_and(|exit| exit.oom_killed),
         "Dead": false,
         "Pid": container.pid.unwrap_or(0),

@@ -1,6 +1,7 @@
 //! What a container was allowed on its host. Much of it cannot be asked for yet
 //! and has the value it has in Docker when it was not.
 
+use agent_engine::container::restart::RestartPolicy;
 use agent_engine::{Container, Engine};
 use serde_json::{Map, Value, json};
 
@@ -14,7 +15,7 @@ const SHM_SIZE: u64 = 64 << 20;
 
 /// The part of `inspect` with this name.
 pub(super) fn host_config(engine: &Engine, container: &Container) -> Value {
-    let parts = [unset(), unlimited(), confinement(container), limits(engine, container)];
+    let parts = [unset(container), unlimited(), confinement(container), limits(engine, container)];
     let fields = parts.into_iter().filter_map(|part| match part {
         Value::Object(fields) => Some(fields),
         _ => None,
@@ -22,7 +23,7 @@ pub(super) fn host_config(engine: &Engine, container: &Container) -> Value {
     Value::Object(fields.flatten().collect::<Map<_, _>>())
 }
 
-fn unset() -> Value {
+fn unset(container: &Container) -> Value {
     json!({
         "Binds": null,
         "Cgroup": "",
@@ -37,7 +38,7 @@ fn unset() -> Value {
         "Links": null,
         "OomScoreAdj": 0,
         "PublishAllPorts": false,
-        "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+        "RestartPolicy": restart_policy(container.config.restart),
         "VolumeDriver": "",
         "VolumesFrom": null,
     })
@@ -108,4 +109,14 @@ fn limits(engine: &Engine, container: &Container) -> Value {
         "NanoCpus": limits.nano_cpus.unwrap_or(0),
         "PidsLimit": limits.pids.unwrap_or(PIDS),
     })
+}
+
+fn restart_policy(policy: RestartPolicy) -> Value {
+    let (name, most) = match policy {
+        RestartPolicy::No => ("no", 0),
+        RestartPolicy::OnFailure { max } => ("on-failure", max.map_or(0, std::num::NonZeroU32::get)),
+        RestartPolicy::Always => ("always", 0),
+        RestartPolicy::UnlessStopped => ("unless-stopped", 0),
+    };
+    json!({ "Name": name, "MaximumRetryCount": most })
 }

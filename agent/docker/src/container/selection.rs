@@ -131,6 +131,8 @@ mod tests {
                 oom_killed: false,
                 at_ms: 9,
             }),
+            restart_count: 0,
+            restart_at_ms: None,
             error: None,
             address: None,
             created_at_ms: number,

@@ -42,6 +42,10 @@ fn status(container: &Container, now_ms: i64) -> String {
     match (container.state, &container.exit) {
         (ContainerState::Created, _) => "Created".to_owned(),
         (ContainerState::Exited, Some(exit)) => format!("Exited ({}) {} ago", exit.code, since(exit.at_ms)),
+        (ContainerState::Restarting, exit) => {
+            let (code, at_ms) = exit.as_ref().map_or((0, 0), |exit| (exit.code, exit.at_ms));
+            format!("Restarting ({code}) {} ago", since(at_ms))
+        }
         (ContainerState::Exited, None) => "Exited".to_owned(),
         (ContainerState::Running, _) => format!("Up {}", since(container.started_at_ms.unwrap_or_default())),
         (ContainerState::Paused, _) => {

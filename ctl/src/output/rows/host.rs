@@ -17,6 +17,9 @@ pub struct ContainerRow {
     command: Vec<String>,
     state: String,
     exit_code: Option<i32>,
+    error: String,
+    restart: String,
+    restart_count: u32,
     pid: u32,
     address: String,
     ports: String,
@@ -35,6 +38,9 @@ impl From<&v1::Container> for ContainerRow {
             command: container.command.clone(),
             state: container.state.clone(),
             exit_code: container.exit_code,
+            error: container.error.clone(),
+            restart: container.restart.clone(),
+            restart_count: container.restart_count,
             pid: container.pid,
             address: container.address.clone(),
             ports: ports(&container.ports),
@@ -51,7 +57,9 @@ impl Row for ContainerRow {
     }
     fn cells(&self) -> Vec<String> {
         let state = match self.exit_code {
-            Some(code) if self.state == "exited" => format!("exited ({code})"),
+            Some(code) if ["exited", "restarting"].contains(&self.state.as_str()) => {
+                format!("{} ({code})", self.state)
+            }
             _ => self.state.clone(),
         };
         let command: String = self.command.join(" ").chars().take(40).collect();

@@ -6,11 +6,15 @@ use crate::error::CommandError;
 
 /// Restarts.
 #[derive(Debug, clap::Args)]
-pub(super) struct Restart {}
+pub(super) struct Restart {
+    /// Start it again when it has ended: no, on-failure[:TIMES], always, unless-stopped
+    #[arg(long, value_name = "POLICY", default_value = "no", conflicts_with = "rm")]
+    restart: String,
+}
 
 impl Restart {
     pub(super) fn fill(self, request: &mut CreateContainerRequest) -> Result<(), CommandError> {
-        let (Self {}, _) = (self, request);
+        request.restart = self.restart;
         Ok(())
     }
 }
