@@ -8,6 +8,10 @@ use std::path::PathBuf;
 use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 
+/// The type of a mount in [`ContainerSpec::oci`] whose source is the number of a mount handed over as a descriptor:
+/// opened by the agent in the host's own mount namespace, which the keeper has left.
+pub const DESCRIPTOR: &str = "descriptor";
+
 /// One container to be made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ContainerSpec {

@@ -105,13 +105,23 @@ pub struct Spawned {
     pub timings: Vec<(String, u64)>,
 }
 
+/// As [`create`], with the mounts that the specification names by number.
+pub fn create_with(
+    spec: &ContainerSpec,
+    netns: Option<BorrowedFd<'_>>,
+    mounts: Vec<OwnedFd>,
+    staging: &Staging,
+) -> Result<Spawned, CreateError> {
+    spawn::create(spec, netns, mounts, staging)
+}
+
 /// Makes everything up to, not including, the execution of the program. On error nothing is left behind.
 pub fn create(
     spec: &ContainerSpec,
     netns: Option<BorrowedFd<'_>>,
     staging: &Staging,
 ) -> Result<Spawned, CreateError> {
-    spawn::create(spec, netns, staging)
+    spawn::create(spec, netns, Vec::new(), staging)
 }
 
 /// Holds the container's process back until it is opened. Dropped unopened, the process ends.

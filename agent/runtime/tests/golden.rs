@@ -1,6 +1,6 @@
 //! The plans of typical containers, as golden text: what a change to the planner changes shows here.
 
-use agent_runtime::container::{ContainerSpec, LogPolicy, Rootfs, SeccompPolicy, WindowSize};
+use agent_runtime::container::{ContainerSpec, DESCRIPTOR, LogPolicy, Rootfs, SeccompPolicy, WindowSize};
 use agent_runtime::defaults::{self, IdRange};
 use agent_runtime::plan::{HostFacts, plan};
 use expect_test::{Expect, ExpectFile, expect, expect_file};
@@ -69,8 +69,36 @@ fn a_terminal_without_a_user_namespace_on_version_2() {
     check(&spec, V2, &expect_file!["golden/terminal-v2.txt"]);
 }
 
+fn handed_over(at: &str, source: &str, options: &[&str]) -> Mount {
+    let mut mount = Mount::default();
+    mount
+        .set_destination(at.into())
+        .set_typ(Some(DESCRIPTOR.to_owned()))
+        .set_source(Some(source.into()))
+        .set_options(Some(options.iter().map(|option| (*option).to_owned()).collect()));
+    mount
+}
+
+#[test]
+fn mounts_handed_over_are_taken_before_the_clone_and_mapped_after_it() {
+    let mut spec = spec(Some(IDS));
+    if let Some(mounts) = spec.oci.mounts_mut() {
+        mounts.push(handed_over("/srv/data", "0", &["idmap"]));
+        mounts.push(handed_over("/dev/shm", "1", &[]));
+    }
+    check(&spec, V2, &expect_file!["golden/handed-over-v2.txt"]);
+}
+
 #[test]
 fn what_cannot_be_done_is_refused_by_name() {
+    refused(
+        |oci| {
+            if let Some(mounts) = oci.mounts_mut() {
+                mounts.push(handed_over("/x", "/etc", &["idmap"]));
+            }
+        },
+        &expect!["mounts[/x]: its source must be the number of a descriptor handed over"],
+    );
     refused(
         |oci| {
             oci.set_process(None);

@@ -22,6 +22,8 @@ use crate::sys::mount::{MountAttr, mount_setattr};
 pub(crate) struct Host<'a> {
     cgroup: &'a Cgroup,
     staging: &'a Path,
+    /// Mounts handed over, until they are taken.
+    pub given: Vec<Option<OwnedFd>>,
     /// Filled by position; the child uses its copies.
     pub slots: Vec<Option<OwnedFd>>,
     /// Version 1 cgroup directories by name.
@@ -44,7 +46,7 @@ struct Child {
 impl<'a> Host<'a> {
     pub(crate) fn new(cgroup: &'a Cgroup, staging: &'a Path, slots: usize) -> Host<'a> {
         let slots = std::iter::repeat_with(|| None).take(slots).collect();
-        Host { cgroup, staging, slots, cgroup_trees: Vec::new(), root: None, child: None }
+        Host { cgroup, staging, given: Vec::new(), slots, cgroup_trees: Vec::new(), root: None, child: None }
     }
 
     /// Tells which process later steps are about; it is this process's child and not reaped yet.
@@ -90,6 +92,11 @@ impl<'a> Host<'a> {
                 let bind = open_bind(source, *recursive, *attributes, *slave)?;
                 self.fill(*slot, bind)
             }
+            HostStep::TakeMount { slot, index } => {
+                let taken = self.given.get_mut(*index).and_then(Option::take);
+                self.fill(*slot, taken.ok_or(Errno::BADF)?)
+            }
+            HostStep::MapTaken(slot) => self.map_taken(*slot),
             HostStep::OpenCgroupTrees => {
                 self.cgroup_trees = self.cgroup.v1_trees()?;
                 Ok(())
@@ -125,6 +132,19 @@ impl<'a> Host<'a> {
                 Ok(())
             }
         }
+    }
+
+    fn map_taken(&self, slot: Slot) -> io::Result<()> {
+        let attr = MountAttr::default().id_map(self.userns()?);
+        let taken = self.slots.get(slot.0).and_then(Option::as_ref).ok_or(Errno::BADF)?;
+        for recursive in [true, false] {
+            match mount_setattr(taken.as_fd(), recursive, &attr) {
+                // What the kernel says of filesystems that cannot map ids, and of mounts that map some already.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EPERM)) => {}
+                done => return done,
+            }
+        }
+        Ok(())
     }
 
     fn fill(&mut self, slot: Slot, descriptor: OwnedFd) -> io::Result<()> {

@@ -97,7 +97,7 @@ impl Client {
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         let mut client = Client { socket, pid: 0, traceparent: None };
-        match client.ask(Request::Hello { version: VERSION }, None)? {
+        match client.ask(Request::Hello { version: VERSION }, &[])? {
             Reply::Hello { version: VERSION, pid } => client.pid = pid,
             Reply::Hello { version, pid } => return Err(ClientError::Version { pid, theirs: version }),
             other => return Err(out_of_turn(&other)),
@@ -129,8 +129,23 @@ impl Client {
         spec: &ContainerSpec,
         netns: Option<BorrowedFd<'_>>,
     ) -> Result<Created, ClientError> {
-        let request = Request::Create { spec: Box::new(spec.clone()), netns: netns.is_some() };
-        match self.ask(request, netns)? {
+        self.create_with(spec, netns, &[])
+    }
+
+    /// As [`Client::create`], with the mounts that the specification names by number.
+    ///
+    /// # Errors
+    /// As [`Client::create`].
+    pub fn create_with(
+        &mut self,
+        spec: &ContainerSpec,
+        netns: Option<BorrowedFd<'_>>,
+        mounts: &[BorrowedFd<'_>],
+    ) -> Result<Created, ClientError> {
+        let request =
+            Request::Create { spec: Box::new(spec.clone()), netns: netns.is_some(), mounts: mounts.len() };
+        let descriptors: Vec<BorrowedFd<'_>> = netns.into_iter().chain(mounts.iter().copied()).collect();
+        match self.ask(request, &descriptors)? {
             Reply::Created { pid, timings } => Ok(Created { pid, timings }),
             other => Err(out_of_turn(&other)),
         }
@@ -142,7 +157,7 @@ impl Client {
     /// When there is no such container or its program cannot be run; the
     /// container is then to be deleted.
     pub fn start(&mut self, id: &str) -> Result<(), ClientError> {
-        self.done(Request::Start { id: id.to_owned() }, None)
+        self.done(Request::Start { id: id.to_owned() }, &[])
     }
 
     /// Sends a signal to a container's first process.
@@ -150,7 +165,7 @@ impl Client {
     /// # Errors
     /// When there is no such container, it has exited, or there is no such signal.
     pub fn kill(&mut self, id: &str, signal: i32) -> Result<(), ClientError> {
-        self.done(Request::Kill { id: id.to_owned(), signal }, None)
+        self.done(Request::Kill { id: id.to_owned(), signal }, &[])
     }
 
     /// Sets the size of a container's terminal.
@@ -158,7 +173,7 @@ impl Client {
     /// # Errors
     /// When there is no such container or it has no terminal.
     pub fn resize(&mut self, id: &str, size: WindowSize) -> Result<(), ClientError> {
-        self.done(Request::Resize { id: id.to_owned(), size }, None)
+        self.done(Request::Resize { id: id.to_owned(), size }, &[])
     }
 
     /// A stream of a container's output from now on, and of input to it. With a
@@ -179,7 +194,7 @@ impl Client {
     /// # Errors
     /// When there is no such container, it has exited, or this is no stream socket.
     pub fn attach_socket(&mut self, id: &str, socket: BorrowedFd<'_>) -> Result<(), ClientError> {
-        self.done(Request::Attach { id: id.to_owned() }, Some(socket))
+        self.done(Request::Attach { id: id.to_owned() }, &[socket])
     }
 
     /// All containers the keeper holds.
@@ -187,7 +202,7 @@ impl Client {
     /// # Errors
     /// When the connection fails.
     pub fn list(&mut self) -> Result<Vec<ContainerStatus>, ClientError> {
-        match self.ask(Request::List, None)? {
+        match self.ask(Request::List, &[])? {
             Reply::Containers { containers } => Ok(containers),
             other => Err(out_of_turn(&other)),
         }
@@ -199,7 +214,7 @@ impl Client {
     /// # Errors
     /// When there is no such container or it runs.
     pub fn delete(&mut self, id: &str) -> Result<(), ClientError> {
-        self.done(Request::Delete { id: id.to_owned() }, None)
+        self.done(Request::Delete { id: id.to_owned() }, &[])
     }
 
     /// Ends the keeper; with `kill_containers` its containers first.
@@ -207,7 +222,7 @@ impl Client {
     /// # Errors
     /// When containers run and are not to be killed.
     pub fn shutdown(mut self, kill_containers: bool) -> Result<(), ClientError> {
-        self.done(Request::Shutdown { kill_containers }, None)
+        self.done(Request::Shutdown { kill_containers }, &[])
     }
 
     /// Turns this connection into one that only carries events.
@@ -215,7 +230,7 @@ impl Client {
     /// # Errors
     /// When the connection fails.
     pub fn events(mut self) -> Result<EventReader, ClientError> {
-        match self.ask(Request::Events, None)? {
+        match self.ask(Request::Events, &[])? {
             Reply::Containers { containers } => {
                 self.socket.set_read_timeout(None)?;
                 Ok(EventReader { socket: self.socket, snapshot: Some(containers) })
@@ -224,16 +239,16 @@ impl Client {
         }
     }
 
-    fn done(&mut self, request: Request, descriptor: Option<BorrowedFd<'_>>) -> Result<(), ClientError> {
-        match self.ask(request, descriptor)? {
+    fn done(&mut self, request: Request, descriptors: &[BorrowedFd<'_>]) -> Result<(), ClientError> {
+        match self.ask(request, descriptors)? {
             Reply::Done => Ok(()),
             other => Err(out_of_turn(&other)),
         }
     }
 
-    fn ask(&mut self, request: Request, descriptor: Option<BorrowedFd<'_>>) -> Result<Reply, ClientError> {
+    fn ask(&mut self, request: Request, descriptors: &[BorrowedFd<'_>]) -> Result<Reply, ClientError> {
         let message = protocol::encode(&Message { traceparent: self.traceparent.clone(), request })?;
-        self.send(&message, descriptor)?;
+        self.send(&message, descriptors)?;
         match receive(&mut self.socket)? {
             Some(Reply::Error { kind, message }) => Err(ClientError::Refused { kind, message }),
             Some(reply) => Ok(reply),
@@ -241,15 +256,15 @@ impl Client {
         }
     }
 
-    /// The descriptor travels with the first byte.
-    fn send(&self, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    /// The descriptors travel with the first byte.
+    fn send(&self, bytes: &[u8], mut descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut space =
+            [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(protocol::MAX_DESCRIPTORS))];
         let mut rest = bytes;
-        let mut descriptors = descriptor.as_slice();
         while !rest.is_empty() {
             let mut control = SendAncillaryBuffer::new(&mut space);
             if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
-                return Err(io::Error::other("no room for the descriptor"));
+                return Err(io::Error::other("more mounts than fit into one message"));
             }
             match sendmsg(&self.socket, &[IoSlice::new(rest)], &mut control, SendFlags::NOSIGNAL) {
                 Ok(count) => {

@@ -18,6 +18,9 @@ pub const VERSION: u32 = 1;
 /// specification with a full seccomp profile is some 40 KiB.
 pub const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
+/// The most descriptors that come along with one message; the kernel takes 253.
+pub const MAX_DESCRIPTORS: usize = 128;
+
 /// One message from a client.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Message {
@@ -41,8 +44,11 @@ pub enum Request {
     Create {
         /// All of it.
         spec: Box<ContainerSpec>,
-        /// Whether a network namespace comes along as a descriptor.
+        /// Whether a network namespace comes along as a descriptor, the first one.
         netns: bool,
+        /// How many mounts come along as descriptors after it.
+        #[serde(default)]
+        mounts: usize,
     },
     /// Let a created container exec its program.
     Start {

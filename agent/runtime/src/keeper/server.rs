@@ -173,7 +173,7 @@ impl Server {
             Read::Nothing => {}
             Read::Gone => self.drop_client(token),
             Read::Garbage(error) => self.refuse_garbage(token, &error),
-            Read::Message(message, descriptor) => self.request(token, *message, descriptor),
+            Read::Message(message, descriptors) => self.request(token, *message, descriptors),
         }
     }
 
@@ -233,14 +233,14 @@ impl Server {
         }
     }
 
-    fn request(&mut self, token: u64, message: Message, descriptor: Option<OwnedFd>) {
+    fn request(&mut self, token: u64, message: Message, descriptors: Vec<OwnedFd>) {
         let Some(client) = self.clients.get(&token) else {
             return;
         };
         if client.closing || client.subscribed {
             return;
         }
-        match self.answer(token, message, descriptor) {
+        match self.answer(token, message, descriptors) {
             Some(Ok(reply)) => self.reply(token, &reply),
             Some(Err(refused)) => {
                 self.reply(token, &Reply::Error { kind: refused.kind, message: refused.message });

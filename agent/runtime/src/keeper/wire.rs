@@ -21,7 +21,7 @@ const MAX_WAITING: usize = 8 * 1024 * 1024;
 pub(crate) struct Connection {
     pub(crate) socket: Watched,
     incoming: Vec<u8>,
-    descriptor: Option<OwnedFd>,
+    descriptors: Vec<OwnedFd>,
     outgoing: Vec<u8>,
     /// It has said hello.
     pub(crate) greeted: bool,
@@ -36,8 +36,8 @@ pub(crate) struct Connection {
 /// What reading a connection gave.
 #[derive(Debug)]
 pub(crate) enum Read {
-    /// A whole message, with the descriptor that came with it.
-    Message(Box<Message>, Option<OwnedFd>),
+    /// A whole message, with the descriptors that came with it.
+    Message(Box<Message>, Vec<OwnedFd>),
     /// Nothing whole yet.
     Nothing,
     /// The other side has gone.
@@ -51,7 +51,7 @@ impl Connection {
         Connection {
             socket,
             incoming: Vec::new(),
-            descriptor: None,
+            descriptors: Vec::new(),
             outgoing: Vec::new(),
             greeted: false,
             subscribed: false,
@@ -83,22 +83,22 @@ impl Connection {
             self.incoming = Vec::new();
         }
         match message {
-            Ok(message) => Read::Message(Box::new(message), self.descriptor.take()),
+            Ok(message) => Read::Message(Box::new(message), std::mem::take(&mut self.descriptors)),
             Err(error) => Read::Garbage(error.into()),
         }
     }
 
     fn receive(&mut self) -> io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(protocol::MAX_DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut bytes = [0; 16 * 1024];
         let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
         let received = recvmsg(&self.socket.fd, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags)?;
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                for descriptor in descriptors {
-                    self.descriptor = Some(descriptor);
-                }
+                // More than a message may have are closed at once; the message is then refused for their number.
+                let room = protocol::MAX_DESCRIPTORS - self.descriptors.len();
+                self.descriptors.extend(descriptors.take(room));
             }
         }
         self.incoming.extend_from_slice(&bytes[..received.bytes]);

@@ -6,6 +6,7 @@ use oci_spec::runtime::{Linux, LinuxDeviceType, Mount, Spec};
 
 use super::step::{Attributes, DeviceNumber, HostStep, InitStep, Source};
 use super::{Namespaces, Network, PlanError, Slots};
+use crate::container::DESCRIPTOR;
 
 /// Steps in the places the order demands.
 #[derive(Default)]
@@ -88,10 +89,11 @@ impl Mounts {
     fn add(&mut self, mount: &Mount, namespaces: &Namespaces, slots: &mut Slots) -> Result<(), PlanError> {
         let at = destination("mounts.destination", mount.destination())?;
         let field = format!("mounts[{}]", at.display());
-        let options = Options::parse(&field, mount.options().as_deref().unwrap_or_default())?;
+        let options = Options::parse(&field, kind(mount), mount.options().as_deref().unwrap_or_default())?;
         let attributes = options.attributes;
         let fstype = match kind(mount) {
             "bind" => return self.add_bind(&field, mount, at, &options, namespaces, slots),
+            DESCRIPTOR => return self.add_taken(&field, mount, at, &options, namespaces, slots),
             "none" if options.bind => return self.add_bind(&field, mount, at, &options, namespaces, slots),
             "proc" => "proc",
             "tmpfs" => "tmpfs",
@@ -162,6 +164,39 @@ impl Mounts {
         Ok(())
     }
 
+    /// A mount that the caller has opened, with its flags set: only its ids are still to be mapped.
+    fn add_taken(
+        &mut self,
+        field: &str,
+        mount: &Mount,
+        at: PathBuf,
+        options: &Options,
+        namespaces: &Namespaces,
+        slots: &mut Slots,
+    ) -> Result<(), PlanError> {
+        let number = mount.source().as_deref().and_then(Path::to_str).and_then(|text| text.parse().ok());
+        let index = number.filter(|index| *index < MOST).ok_or_else(|| {
+            PlanError::new(field, "its source must be the number of a descriptor handed over")
+        })?;
+        // Flags are set already; the options repeat them for whoever compares.
+        if let Some(option) = options.data.first() {
+            return Err(PlanError::new(field, format!("{option:?} is not an option of what is handed over")));
+        }
+        if options.shared && namespaces.user.is_some() {
+            return Err(PlanError::new(field, "shared propagation would reach out of the user namespace"));
+        }
+        let slot = slots.next();
+        self.before.push(HostStep::TakeMount { slot, index });
+        if options.id_map && namespaces.user.is_some() {
+            self.after.push(HostStep::MapTaken(slot));
+        }
+        // Links of the image on the way are followed inside the root, but not where the kernel's own views are.
+        let strict = ["/dev", "/proc", "/sys"].iter().any(|kernel| at.starts_with(kernel));
+        let source = Source::Slot(slot);
+        self.init.push(InitStep::Mount { source, at, attributes: Attributes::default(), strict });
+        Ok(())
+    }
+
     /// What fills a fresh `/dev`.
     fn add_dev(&mut self, linux: &Linux, slots: &mut Slots) -> Result<(), PlanError> {
         let asked = linux.devices().as_deref().unwrap_or_default();
@@ -213,12 +248,13 @@ struct Options {
     bind: bool,
     recursive: bool,
     slave: bool,
+    shared: bool,
     id_map: bool,
     dev: bool,
 }
 
 impl Options {
-    fn parse(field: &str, given: &[String]) -> Result<Options, PlanError> {
+    fn parse(field: &str, kind: &str, given: &[String]) -> Result<Options, PlanError> {
         bounded(field, given.len())?;
         let mut options = Options::default();
         for option in given {
@@ -227,6 +263,7 @@ impl Options {
                 "rbind" => (options.bind, options.recursive) = (true, true),
                 "private" | "rprivate" => options.slave = false,
                 "slave" | "rslave" => options.slave = true,
+                "shared" | "rshared" if kind == DESCRIPTOR => options.shared = true,
                 "shared" | "rshared" | "unbindable" | "runbindable" => {
                     return Err(PlanError::new(
                         field,

@@ -52,6 +52,8 @@ impl fmt::Display for HostStep {
                 let slave = if *slave { " slave" } else { "" };
                 write!(f, "open-bind {}{recursive}{slave}{attributes} -> {}", source.display(), slot.0)
             }
+            HostStep::TakeMount { slot, index } => write!(f, "take-mount {index} -> {}", slot.0),
+            HostStep::MapTaken(slot) => write!(f, "map-taken {}", slot.0),
             HostStep::OpenCgroupTrees => f.write_str("open-cgroup-trees"),
             HostStep::SetNetworkSysctl { name, value } => write!(f, "set-network-sysctl {name} = {value}"),
             HostStep::WriteIdMaps(maps) => write!(f, "write-id-maps {maps}"),

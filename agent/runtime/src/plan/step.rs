@@ -116,6 +116,16 @@ pub enum HostStep {
         /// Receives mounts made on the host later (slave) instead of none (private).
         slave: bool,
     },
+    /// Takes a mount that was handed over as a descriptor.
+    TakeMount {
+        /// Where it goes.
+        slot: Slot,
+        /// Which of those handed over.
+        index: usize,
+    },
+    /// Shows a mount that was handed over through the container's id map, as far as its filesystems can: of those
+    /// that cannot, the owners look like nobody.
+    MapTaken(Slot),
     /// Clones the container's directories of the version 1 hierarchies.
     OpenCgroupTrees,
     /// Writes a sysctl of the container's network namespace.

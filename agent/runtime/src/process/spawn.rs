@@ -21,6 +21,7 @@ use crate::plan::{HostFacts, Namespaces, Network, plan};
 pub(super) fn create(
     spec: &ContainerSpec,
     netns: Option<BorrowedFd<'_>>,
+    mounts: Vec<OwnedFd>,
     staging: &Staging,
 ) -> Result<Spawned, CreateError> {
     let mut timings = Timings::default();
@@ -38,6 +39,7 @@ pub(super) fn create(
     let cgroup = Cgroup::open_in(staging.layout.clone(), &plan.cgroup)?;
     let mut undo = Undo { cgroup: Some(cgroup.clone()), child: None };
     let mut host = Host::new(&cgroup, &staging.layers, plan.slots);
+    host.given = mounts.into_iter().map(Some).collect();
     let (keeper_end, init_end) = channel::pair().map_err(|error| failed("open-channel", &spec.id, error))?;
 
     let visit = visit(netns, staging)?;
@@ -265,7 +267,7 @@ mod tests {
             traceparent: None,
         };
         let Spawned { pidfd, stdout, stderr, gate, cgroup, .. } =
-            create(&spec, None, &staging).unwrap_or_else(|error| panic!("create: {error}"));
+            create(&spec, None, Vec::new(), &staging).unwrap_or_else(|error| panic!("create: {error}"));
         gate.open().expect("it starts");
         let mut text = [String::new(), String::new()];
         for (end, text) in [stdout, stderr].into_iter().flatten().zip(&mut text) {

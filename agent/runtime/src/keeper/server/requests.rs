@@ -28,7 +28,7 @@ impl Server {
         &mut self,
         token: u64,
         message: Message,
-        descriptor: Option<OwnedFd>,
+        mut descriptors: Vec<OwnedFd>,
     ) -> Option<Result<Reply, Refused>> {
         let trace = message.traceparent;
         if let Request::Hello { version } = message.request {
@@ -39,11 +39,18 @@ impl Server {
         }
         Some(match message.request {
             Request::Hello { .. } => Ok(Reply::Done),
-            Request::Create { spec, netns } => self.create(&spec, netns, descriptor.as_ref(), trace),
+            Request::Create { spec, netns, mounts } => {
+                if descriptors.len() != usize::from(netns) + mounts {
+                    let message = "the descriptors of the network namespace and the mounts must come along";
+                    return Some(Err(Refused::new(ErrorKind::Invalid, message)));
+                }
+                let mounts = descriptors.split_off(usize::from(netns));
+                self.create(&spec, descriptors.first(), mounts, trace)
+            }
             Request::Start { id } => self.start(&id, trace.as_deref()),
             Request::Kill { id, signal } => self.kill(&id, signal),
             Request::Resize { id, size } => self.resize(&id, size),
-            Request::Attach { id } => self.attach(&id, descriptor),
+            Request::Attach { id } => self.attach(&id, descriptors.pop()),
             Request::List => Ok(self.list()),
             Request::Delete { id } => return self.delete(token, &id, trace.as_deref()),
             Request::Events => {

@@ -28,8 +28,8 @@ impl Server {
     pub(super) fn create(
         &mut self,
         spec: &ContainerSpec,
-        netns: bool,
-        descriptor: Option<&OwnedFd>,
+        netns: Option<&OwnedFd>,
+        mounts: Vec<OwnedFd>,
         trace: Option<String>,
     ) -> Result<Reply, Refused> {
         if self.stopping.is_some() {
@@ -38,12 +38,9 @@ impl Server {
         if self.containers.contains_key(spec.id.as_str()) {
             return Err(Refused::new(ErrorKind::Exists, format!("container {:?} exists", spec.id)));
         }
-        if netns != descriptor.is_some() {
-            return Err(Refused::new(ErrorKind::Invalid, "the network namespace's descriptor is missing"));
-        }
         let trace = trace.or_else(|| spec.traceparent.clone());
         let begun = Instant::now();
-        match self.make(spec, descriptor, trace.clone()) {
+        match self.make(spec, netns, mounts, trace.clone()) {
             Ok((pid, mut timings)) => {
                 let all = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
                 timings.push(("keeper create".to_owned(), all));
@@ -62,6 +59,7 @@ impl Server {
         &mut self,
         spec: &ContainerSpec,
         netns: Option<&OwnedFd>,
+        mounts: Vec<OwnedFd>,
         traceparent: Option<String>,
     ) -> Result<(i32, Vec<(String, u64)>), CreateFailed> {
         let of = |what: &'static str| move |error| CreateFailed::Records(what, error);
@@ -69,7 +67,7 @@ impl Server {
         let state_dir = open(&spec.state_dir, flags, Mode::empty())
             .map_err(|error| of("state directory")(error.into()))?;
         let log = Log::open(&state_dir, spec.log).map_err(of("log"))?;
-        let spawned = process::create(spec, netns.map(AsFd::as_fd), &self.staging)?;
+        let spawned = process::create_with(spec, netns.map(AsFd::as_fd), mounts, &self.staging)?;
         let Spawned { pid, pidfd, stdin, stdout, stderr, terminal, gate, cgroup, timings } = spawned;
         let id: Rc<str> = spec.id.as_str().into();
         let ends = Ends { stdin, stdout, stderr, terminal };
