@@ -1,12 +1,14 @@
 //! Compiles the .proto files in Rust (protox), so that a build needs no `protoc`.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files =
-        ["control", "dispatch", "identity", "node", "types"].map(|name| format!("roadstead/v1/{name}.proto"));
+    let files = ["container", "control", "dispatch", "identity", "node", "types"]
+        .map(|name| format!("roadstead/v1/{name}.proto"));
     for file in &files {
         println!("cargo::rerun-if-changed={file}");
     }
     let descriptors = protox::compile(&files, ["."])?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    // What only few requests carry must not make all of them large.
+    let isolation = ".roadstead.v1.CreateContainerRequest.isolation";
+    tonic_prost_build::configure().boxed(isolation).compile_fds(descriptors)?;
     Ok(())
 }

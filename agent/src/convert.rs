@@ -1,6 +1,8 @@
 //! The wire's words for containers turned into the engine's, and back. Values
 //! that the engine could not mean are refused with the field that holds them.
 
+pub mod isolation;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

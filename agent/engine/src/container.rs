@@ -13,6 +13,7 @@ pub(crate) mod create;
 pub(crate) mod event;
 pub(crate) mod files;
 pub(crate) mod identity;
+pub mod isolation;
 pub(crate) mod lifecycle;
 pub mod logs;
 mod pause;
@@ -79,6 +80,8 @@ pub struct ContainerConfig {
     pub traceparent: Option<String>,
     /// Size and number of log files; three of 10 MiB when `None`.
     pub log: Option<LogPolicy>,
+    /// How it is confined, and what it gets of the host.
+    pub isolation: Box<isolation::Isolation>,
 }
 
 /// Limits on what a container may use; `None` is no limit, but for pids.

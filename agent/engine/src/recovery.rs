@@ -137,7 +137,7 @@ impl Inner {
 
     async fn adopt(&self, entry: &Arc<Entry>, pid: i32) -> Result<(), EngineError> {
         let endpoint = self.network.attach(&entry.id).await?;
-        let cgroup = self.config.cgroup(&entry.id);
+        let cgroup = entry.live().record.cgroup(&self.config);
         let paused = blocking(move || Ok(Cgroup::open(&cgroup)?.is_frozen())).await?;
         let record = entry.change(|live| {
             live.record.phase = Phase::Started;
@@ -156,7 +156,7 @@ impl Inner {
     /// are written lazily.
     async fn recover_unheld(self: &Arc<Self>, entry: &Arc<Entry>, lost: Lost) -> Result<(), EngineError> {
         // Whatever lives in there has nobody who would log or reap it.
-        let cgroup = self.config.cgroup(&entry.id);
+        let cgroup = entry.live().record.cgroup(&self.config);
         blocking(move || end_cgroup(&cgroup)).await?;
         let dir = self.config.container_dir(&entry.id);
         let last = blocking(move || Ok(LastRun::read(&dir))).await?;

@@ -7,6 +7,7 @@
 //!
 //! Everything that cannot be done is refused here, before anything has been touched.
 
+pub(crate) mod block_io;
 pub(crate) mod identity;
 pub(crate) mod mount;
 pub(crate) mod namespace;
@@ -19,7 +20,8 @@ use std::fmt;
 use oci_spec::runtime::Linux;
 
 use crate::capabilities::CapSet;
-use crate::container::{ContainerSpec, Rootfs};
+use crate::container::{ContainerSpec, Rootfs, SeccompPolicy};
+use crate::seccomp::{self, Instruction};
 pub use namespace::{Namespaces, Network};
 use step::{HostStep, InitStep, Slot};
 
@@ -32,6 +34,8 @@ pub struct Plan {
     pub namespaces: Namespaces,
     /// The bounding set: what the seccomp filter is made for.
     pub capabilities: CapSet,
+    /// Which system calls are allowed.
+    pub filter: Filter,
     /// In the keeper, before the clone.
     pub before: Vec<HostStep>,
     /// In the keeper, with the child waiting.
@@ -45,6 +49,17 @@ pub struct Plan {
     pub program: Program,
     /// How many slots the host steps fill.
     pub slots: usize,
+}
+
+/// The system calls of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Filter {
+    /// All.
+    None,
+    /// Those of the default list, for its capabilities.
+    Default,
+    /// Those of the specification.
+    Own(Vec<Instruction>),
 }
 
 /// The program of a container.
@@ -137,13 +152,15 @@ pub fn plan(spec: &ContainerSpec, host: HostFacts) -> Result<Plan, PlanError> {
     init.push(InitStep::CloseDescriptors);
 
     let program = program(process)?;
+    let filter = filter(spec, linux)?;
     Ok(Plan {
         cgroup,
         namespaces,
         capabilities: identity.capabilities,
         before,
         after,
-        init: with_seccomp(init, spec, process.no_new_privileges().unwrap_or(false)),
+        init: with_seccomp(init, &filter, process.no_new_privileges().unwrap_or(false)),
+        filter,
         at_gate: identity.at_gate,
         program,
         slots: slots.0,
@@ -162,7 +179,6 @@ fn check_id(id: &str) -> Result<(), PlanError> {
 fn refuse_unsupported(spec: &ContainerSpec, linux: &Linux) -> Result<(), PlanError> {
     let process = spec.oci.process().as_ref();
     let asked = [
-        ("linux.seccomp", linux.seccomp().is_some()),
         ("linux.mountLabel", linux.mount_label().is_some()),
         ("linux.intelRdt", linux.intel_rdt().is_some()),
         ("linux.personality", linux.personality().is_some()),
@@ -212,10 +228,21 @@ fn stdio_step(spec: &ContainerSpec, process: &oci_spec::runtime::Process, owner:
     }
 }
 
+/// A filter of the specification goes over the policy beside it.
+fn filter(spec: &ContainerSpec, linux: &Linux) -> Result<Filter, PlanError> {
+    match (linux.seccomp(), spec.seccomp) {
+        (Some(profile), _) => seccomp::custom::filter(profile)
+            .map(Filter::Own)
+            .map_err(|reason| PlanError::new("linux.seccomp", reason)),
+        (None, SeccompPolicy::Default) => Ok(Filter::Default),
+        (None, SeccompPolicy::Unconfined) => Ok(Filter::None),
+    }
+}
+
 /// With `no_new_privs` the filter is the very last thing, without it loading needs privileges and must come
 /// before they are given up.
-fn with_seccomp(mut init: Vec<InitStep>, spec: &ContainerSpec, no_new_privileges: bool) -> Vec<InitStep> {
-    if spec.seccomp == crate::container::SeccompPolicy::Default {
+fn with_seccomp(mut init: Vec<InitStep>, filter: &Filter, no_new_privileges: bool) -> Vec<InitStep> {
+    if *filter != Filter::None {
         let before_drop = init.iter().position(|step| matches!(step, InitStep::SetUser { .. }));
         let at = if no_new_privileges { init.len() } else { before_drop.unwrap_or(init.len()) };
         init.insert(at, InitStep::LoadSeccomp);

@@ -7,9 +7,12 @@
 //! with the same one.
 //!
 //! x86-64 only: a call made through another table (i386's `int 0x80`) kills the process, the x32 numbers do not
-//! exist. Deliberately absent: profiles written by users (`linux.seccomp` is refused by the planner).
+//! exist. Profiles of users (`linux.seccomp`) take the same way, with conditions on whole arguments ([`custom`]).
 
 mod compile;
+pub(crate) mod custom;
+#[cfg(test)]
+mod machine;
 mod profile;
 
 use std::cell::RefCell;

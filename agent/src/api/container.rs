@@ -29,10 +29,13 @@ pub(super) async fn create(
     config.restart = request.restart.parse().map_err(|fault| error::invalid_field("restart", fault))?;
     config.window = convert::window(request.rows, request.columns);
     config.traceparent = telemetry::context("");
-    obtain(api, &image, request.pull()).await?;
+    let pull = request.pull();
+    convert::isolation::add(&mut config, *request.isolation.unwrap_or_default())
+        .map_err(|fault| error::invalid(&fault))?;
+    obtain(api, &image, pull).await?;
     let id = api.engine.create(config).await.map_err(|fault| error::engine(&fault))?;
     let name = api.engine.inspect(&id).map(|container| container.name).unwrap_or_default();
-    Ok(v1::CreateContainerResponse { id, name })
+    Ok(v1::CreateContainerResponse { id, name, warnings: Vec::new() })
 }
 
 async fn obtain(api: &Api, image: &Reference, policy: v1::PullPolicy) -> Result<(), Status> {

@@ -42,8 +42,8 @@ pub enum Command {
 /// Whatever it says to the user.
 pub async fn run(global: &Global, command: Command) -> Result<ExitCode, CommandError> {
     match command {
-        Command::Run(args) => run::run(global, *args).await,
-        Command::Create(args) => create::run(global, *args).await,
+        Command::Run(args) => Box::pin(run::run(global, *args)).await,
+        Command::Create(args) => Box::pin(create::run(global, *args)).await,
         Command::Ls(args) => list::run(global, args).await,
         Command::Stats(args) => stats::run(global, args).await,
         Command::Logs(args) => logs::run(global, args).await,

@@ -53,6 +53,22 @@ pub async fn pull(agent: &mut Node, image: &str) -> Result<String, CommandError>
     outcome
 }
 
+/// Pulls an image and shows nothing.
+///
+/// # Errors
+/// As [`pull`].
+pub(super) async fn pull_quietly(agent: &mut Node, image: &str) -> Result<String, CommandError> {
+    let request = PullImageRequest { image: image.to_owned() };
+    let mut events = agent.pull_image(request).await?.into_inner();
+    let mut digest = String::new();
+    while let Some(event) = events.message().await? {
+        if !event.image_digest.is_empty() {
+            digest = event.image_digest;
+        }
+    }
+    Ok(digest)
+}
+
 async fn follow(agent: &mut Node, image: &str, progress: &mut PullProgress) -> Result<String, CommandError> {
     let request = PullImageRequest { image: image.to_owned() };
     let mut events = agent.pull_image(request).await?.into_inner();

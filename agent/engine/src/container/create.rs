@@ -25,6 +25,7 @@ pub(crate) fn now_ms() -> u64 {
 impl Inner {
     pub(crate) async fn create(self: &Arc<Self>, config: ContainerConfig) -> Result<String, EngineError> {
         check(&config)?;
+        config.isolation.check(&config)?;
         for port in &config.ports {
             if config.task.is_none() {
                 self.check_port_free(port, None)?;
@@ -56,15 +57,23 @@ impl Inner {
         }
     }
 
-    async fn prepare_record(&self, config: ContainerConfig, image: Image) -> Result<Record, EngineError> {
+    async fn prepare_record(&self, mut config: ContainerConfig, image: Image) -> Result<Record, EngineError> {
+        self.publish_exposed(&mut config, &image)?;
         let command = command(&config, &image)?;
         let wanted_user = if config.user.is_empty() { &image.config.user } else { &config.user };
         let layers: Vec<_> =
             image.layers.iter().rev().map(|layer| self.snapshots.layer_path(layer)).collect();
-        let (layers_of_user, wanted) = (layers, wanted_user.clone());
-        let identity = blocking(move || user::look_up(&layers_of_user, &wanted)).await?;
+        let (wanted, groups) = (wanted_user.clone(), config.isolation.groups.clone());
+        let identity = blocking(move || {
+            let mut identity = user::look_up(&layers, &wanted)?;
+            user::add_groups(&layers, &mut identity, &groups)?;
+            Ok(identity)
+        })
+        .await?;
         let working_dir = working_dir(&config, &image)?;
-        let stop_signal = signal::parse(&image.config.stop_signal).unwrap_or(15);
+        // What the caller gave was checked; what an image says and nobody knows is the default, as in Docker.
+        let given = signal::parse(&config.isolation.stop_signal);
+        let stop_signal = given.or_else(|| signal::parse(&image.config.stop_signal)).unwrap_or(15);
         let env = spec::merge_environment(&[&image.config.env, &config.env]);
         let id = identity::new_id().map_err(|error| EngineError::file("read", "/dev/urandom", error))?;
         let hostname = if config.hostname.is_empty() { short(&id) } else { config.hostname.clone() };

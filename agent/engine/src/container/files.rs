@@ -2,10 +2,11 @@
 //! `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`. They belong to the
 //! container's own range of ids, so its root may change them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::Path;
 
+use super::isolation::Names;
 use crate::EngineError;
 use crate::snapshot::IdRange;
 
@@ -32,10 +33,25 @@ pub(crate) fn remove_dir(dir: &Path) -> Result<(), EngineError> {
     }
 }
 
-/// Writes the bound files anew for a container with this name and address.
-pub(crate) fn write(dir: &Path, hostname: &str, address: Ipv4Addr, ids: IdRange) -> Result<(), EngineError> {
+/// What a container's files say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named<'a> {
+    /// Its own name.
+    pub(crate) hostname: &'a str,
+    /// Its own address.
+    pub(crate) address: Ipv4Addr,
+    /// Where it reaches this host.
+    pub(crate) gateway: Option<IpAddr>,
+    /// What was asked for beyond that.
+    pub(crate) names: &'a Names,
+}
+
+/// Writes the bound files anew.
+pub(crate) fn write(dir: &Path, named: &Named<'_>, ids: IdRange) -> Result<(), EngineError> {
     let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let texts = [hosts(hostname, address), format!("{hostname}\n"), resolv_conf(&host)];
+    let Named { hostname, address, gateway, names } = *named;
+    let hosts = hosts(hostname, address) + &names.hosts_lines(gateway);
+    let texts = [hosts, format!("{hostname}\n"), names.resolv_conf(&resolv_conf(&host))];
     for ((name, _), text) in BOUND.iter().zip(texts) {
         let path = dir.join(name);
         let failed = |error| EngineError::file("write", &path, error);

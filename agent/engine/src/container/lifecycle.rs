@@ -122,7 +122,7 @@ impl Inner {
         let place = Place {
             mounts,
             state_dir: self.config.container_dir(&record.id),
-            cgroup: self.config.cgroup(&record.id),
+            cgroup: record.cgroup(&self.config),
         };
         let trace = trace.or_else(|| record.config.traceparent.clone());
         let spec = spec::build(&record, place, trace.clone())?;
@@ -131,8 +131,13 @@ impl Inner {
         let (attestor, keeper) = (Arc::clone(&self.attestor), self.keeper.pid());
         let hand_over = move |client: &mut Client| {
             // Written each time: the address is another one.
-            files::write(&spec.state_dir, &record.hostname, endpoint.address, record.ids())
-                .map_err(Failed::Engine)?;
+            let named = files::Named {
+                hostname: &record.hostname,
+                address: endpoint.address,
+                gateway: Some(endpoint.gateway.into()),
+                names: &record.config.isolation.names,
+            };
+            files::write(&spec.state_dir, &named, record.ids()).map_err(Failed::Engine)?;
             spawn(client, &spec, &endpoint, &pending, |netns, pid| {
                 attestor.check(&spec, pid, Some(netns), keeper)
             })

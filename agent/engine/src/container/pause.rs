@@ -20,7 +20,7 @@ impl Inner {
             ContainerState::Paused => return Err(self.wrong_state(entry, "it stands still already")),
             _ => return Err(self.wrong_state(entry, "only a running one can be paused")),
         }
-        let cgroup = self.config.cgroup(&entry.id);
+        let cgroup = entry.live().record.cgroup(&self.config);
         blocking(move || Ok(Cgroup::open(&cgroup)?.freeze()?)).await?;
         entry.change(|live| live.paused = true);
         self.tell(entry, ContainerEventKind::Paused);
@@ -49,7 +49,7 @@ impl Inner {
 
     /// The caller holds the `work` lock.
     async fn thaw(&self, entry: &Arc<Entry>) -> Result<(), EngineError> {
-        let cgroup = self.config.cgroup(&entry.id);
+        let cgroup = entry.live().record.cgroup(&self.config);
         blocking(move || Ok(Cgroup::open(&cgroup)?.thaw()?)).await?;
         entry.change(|live| live.paused = false);
         self.tell(entry, ContainerEventKind::Unpaused);

@@ -1,13 +1,29 @@
 //! Which ports of the host lead where: those of services, as their owner says,
 //! and those of plain containers that run. The network always gets the whole set.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::PortMapping;
 use super::record::Entry;
+use super::{ContainerConfig, PortMapping, Protocol};
 use crate::EngineError;
 use crate::engine::Inner;
+use crate::image::Image;
 use crate::network::{NetworkError, PublishedPort};
+
+/// Where ports for `publish_all` are looked for, as in Docker.
+const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
+
+/// Reads `80`, `80/tcp` or `53/udp`; what an image says otherwise exposes nothing.
+fn exposed(text: &str) -> Option<(u16, Protocol)> {
+    let (number, protocol) = match text.split_once('/') {
+        None | Some((_, "tcp")) => (text.trim_end_matches("/tcp"), Protocol::Tcp),
+        Some((number, "udp")) => (number, Protocol::Udp),
+        Some(_) => return None,
+    };
+    let plain = number.bytes().all(|byte| byte.is_ascii_digit());
+    number.parse().ok().filter(|port| plain && *port > 0).map(|port| (port, protocol))
+}
 
 impl Inner {
     /// Publishes what services and running plain containers want now. Answers
@@ -74,6 +90,40 @@ impl Inner {
                 );
                 return Err(EngineError::invalid("ports", rule));
             }
+        }
+        Ok(())
+    }
+
+    /// Chooses a free port of the host for every port that the caller or the image exposes, where the caller
+    /// wants that. The choice stays with the container.
+    pub(crate) fn publish_exposed(
+        &self,
+        config: &mut ContainerConfig,
+        image: &Image,
+    ) -> Result<(), EngineError> {
+        if !config.isolation.publish_all {
+            return Ok(());
+        }
+        let from_image = image.config.exposed_ports.iter().filter_map(|text| exposed(text));
+        let wanted: BTreeSet<_> = from_image.chain(config.isolation.expose.iter().copied()).collect();
+        for (target, protocol) in wanted {
+            if config.ports.iter().any(|port| (port.target, port.protocol) == (target, protocol)) {
+                continue;
+            }
+            let is_free = |published: &u16| {
+                let port = PortMapping { protocol, published: *published, target };
+                let held = |other: &PortMapping| (other.protocol, other.published) == (protocol, *published);
+                !config.ports.iter().any(held)
+                    && !self.entries().values().any(|entry| entry.live().record.config.ports.iter().any(held))
+                    && self.check_port_free(&port, None).is_ok()
+                    && self.network.check_port(protocol, *published).is_ok()
+            };
+            let published = EPHEMERAL.clone().find(is_free).ok_or_else(|| {
+                let rule =
+                    format!("no port from {} to {} of this host is free", EPHEMERAL.start(), EPHEMERAL.end());
+                EngineError::invalid("publish-all", rule)
+            })?;
+            config.ports.push(PortMapping { protocol, published, target });
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::restart::Restarts;
 use super::user::Identity;
 use super::{Container, ContainerConfig, ContainerState};
+use crate::EngineConfig;
 use crate::snapshot::{DiffId, IdRange};
 
 /// First host id of the first container.
@@ -70,6 +71,14 @@ impl Record {
     /// The host's ids that are its own.
     pub(crate) fn ids(&self) -> IdRange {
         IdRange { base: FIRST_ID + self.range * IDS, size: IDS }
+    }
+
+    /// Its cgroup: the engine's own place for it, or below the one it was asked to be under.
+    pub(crate) fn cgroup(&self, config: &EngineConfig) -> String {
+        match &self.config.isolation.resources.cgroup_parent {
+            Some(parent) => format!("{parent}/roadstead-{}-{}", config.instance(), self.id),
+            None => config.cgroup(&self.id),
+        }
     }
 
     /// Whether it has ended and removes itself: its name is free again and lists do not show it, while

@@ -50,7 +50,7 @@ impl Inner {
         let durability = if record.config.auto_remove { Durability::Volatile } else { Durability::Synced };
         self.put(&record, durability).await?;
         self.network.detach(&record.id).await?;
-        let cgroup = self.config.cgroup(&record.id);
+        let cgroup = record.cgroup(&self.config);
         blocking(move || end_cgroup(&cgroup)).await?;
         self.snapshots.remove(&record.id).await?;
         let state_dir = self.config.container_dir(&record.id);

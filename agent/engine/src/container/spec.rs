@@ -42,6 +42,7 @@ pub(crate) fn build(
         limit(&mut resources, &record.config.limits).map_err(failed)?;
         linux.set_resources(Some(resources));
     }
+    record.config.isolation.apply(&mut oci)?;
     let Mounts { lower, upper, work } = place.mounts;
     let config = &record.config;
     Ok(ContainerSpec {

@@ -16,7 +16,7 @@ impl Inner {
         if !entry.state().is_alive() {
             return Err(self.wrong_state(entry, "only a running one uses anything"));
         }
-        let path = self.config.cgroup(&entry.id);
+        let path = entry.live().record.cgroup(&self.config);
         blocking(move || Ok(Cgroup::open(&path)?.usage()?)).await
     }
 }

@@ -40,6 +40,24 @@ pub(crate) fn look_up(layers: &[PathBuf], wanted: &str) -> Result<Identity, Engi
     resolve(wanted, &passwd, &group)
 }
 
+/// Adds groups by name or number, as the image's `/etc/group` has them.
+pub(crate) fn add_groups(
+    layers: &[PathBuf],
+    identity: &mut Identity,
+    wanted: &[String],
+) -> Result<(), EngineError> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let group = read_from_layers(layers, "group")?;
+    for name in wanted {
+        identity.groups.push(find_group(name, &group)?);
+    }
+    identity.groups.sort_unstable();
+    identity.groups.dedup();
+    Ok(())
+}
+
 struct Account<'a> {
     name: &'a str,
     uid: u32,

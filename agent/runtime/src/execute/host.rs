@@ -75,6 +75,7 @@ impl<'a> Host<'a> {
                     other => other,
                 }
             }
+            HostStep::SetEither { controller, files } => self.set_either(controller, files),
             HostStep::LimitDevices(rules) => self.cgroup.limit_devices(rules),
             HostStep::OpenSysfs(slot) => {
                 let attributes = libc::MOUNT_ATTR_RDONLY
@@ -145,6 +146,16 @@ impl<'a> Host<'a> {
             }
         }
         Ok(())
+    }
+
+    fn set_either(&self, controller: &str, files: &[(&str, String); 2]) -> io::Result<()> {
+        for (file, value) in files {
+            match self.cgroup.set(controller, file, value) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                done => return done,
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this kernel's disk scheduler has no weights"))
     }
 
     fn fill(&mut self, slot: Slot, descriptor: OwnedFd) -> io::Result<()> {

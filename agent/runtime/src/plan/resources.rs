@@ -4,8 +4,8 @@ use std::path::Component;
 
 use oci_spec::runtime::{Linux, LinuxCpu, LinuxDeviceType, LinuxMemory, LinuxResources};
 
-use super::PlanError;
 use super::step::{DeviceRule, HostStep};
+use super::{PlanError, block_io};
 
 /// A period of the cpu controller, in microseconds, where none is given.
 const PERIOD: u64 = 100_000;
@@ -42,6 +42,9 @@ pub(crate) fn plan(linux: &Linux, v1: bool) -> Result<Vec<HostStep>, PlanError> 
         let value = if pids.limit() <= 0 { "max".to_owned() } else { pids.limit().to_string() };
         steps.push(set("pids", "pids.max", value));
     }
+    if let Some(block) = resources.block_io() {
+        steps.extend(block_io::plan(block, v1)?);
+    }
     if let Some(rules) = resources.devices() {
         let rules: Vec<DeviceRule> = rules.iter().map(rule).collect::<Result<_, _>>()?;
         if !rules.is_empty() {
@@ -53,7 +56,6 @@ pub(crate) fn plan(linux: &Linux, v1: bool) -> Result<Vec<HostStep>, PlanError> 
 
 fn refuse_unsupported(resources: &LinuxResources) -> Result<(), PlanError> {
     for (field, asked) in [
-        ("blockIO", resources.block_io().is_some()),
         ("hugepageLimits", resources.hugepage_limits().as_ref().is_some_and(|limits| !limits.is_empty())),
         ("network", resources.network().is_some()),
         ("rdma", resources.rdma().is_some()),
@@ -96,6 +98,23 @@ fn memory_steps(memory: &LinuxMemory, v1: bool, steps: &mut Vec<HostStep>) -> Re
         let file = if v1 { "memory.soft_limit_in_bytes" } else { "memory.low" };
         steps.push(set("memory", file, reservation.to_string()));
     }
+    for (field, file, value) in [
+        ("swappiness", "memory.swappiness", memory.swappiness()),
+        (
+            "disableOOMKiller",
+            "memory.oom_control",
+            memory.disable_oom_killer().filter(|on| *on).map(u64::from),
+        ),
+    ] {
+        match value {
+            Some(value) if v1 => steps.push(set("memory", file, value.to_string())),
+            Some(_) => {
+                let reason = "cgroups of version 2 do not have it";
+                return Err(PlanError::new(format!("linux.resources.memory.{field}"), reason));
+            }
+            None => {}
+        }
+    }
     if !v1 && limit.is_some() {
         // A container is one unit of work: half of one is worse than none.
         steps.push(set("memory", "memory.oom.group", "1".to_owned()));
@@ -110,6 +129,15 @@ fn cpu_steps(cpu: &LinuxCpu, v1: bool, steps: &mut Vec<HostStep>) -> Result<(), 
             "linux.resources.cpu.period",
             format!("{period} is not 1,000 to 1,000,000"),
         ));
+    }
+    for (field, asked) in [
+        ("realtimeRuntime", cpu.realtime_runtime().is_some()),
+        ("realtimePeriod", cpu.realtime_period().is_some()),
+    ] {
+        if asked {
+            let reason = "is not supported: no cgroup above the container's has any of that time to give";
+            return Err(PlanError::new(format!("linux.resources.cpu.{field}"), reason));
+        }
     }
     if let Some(quota) = positive(cpu.quota()) {
         if quota < 1_000 {

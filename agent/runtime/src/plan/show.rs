@@ -31,6 +31,9 @@ impl fmt::Display for HostStep {
                 let note = if *optional { " (if there is one)" } else { "" };
                 write!(f, "set-limit {controller}/{file} {value}{note}")
             }
+            HostStep::SetEither { controller, files: [(first, value), (second, other)] } => {
+                write!(f, "set-limit {controller}/{first} {value} (or {controller}/{second} {other})")
+            }
             HostStep::LimitDevices(rules) => {
                 f.write_str("limit-devices")?;
                 rules.iter().try_for_each(|rule| write!(f, " {rule},"))

@@ -90,6 +90,13 @@ pub enum HostStep {
         /// Whether a kernel without the file is good enough.
         optional: bool,
     },
+    /// Writes the first of two files of a controller that the kernel has.
+    SetEither {
+        /// Which controller.
+        controller: &'static str,
+        /// File names and texts.
+        files: [(&'static str, String); 2],
+    },
     /// Restricts devices: by files on version 1, by a program on version 2.
     LimitDevices(Vec<DeviceRule>),
     /// Opens a sysfs of the container's network namespace.

@@ -13,10 +13,10 @@ use super::init::{self, Start};
 use super::message::{FromInit, Streams, ToInit};
 use super::{CreateError, Gate, Spawned, Staging};
 use crate::cgroup::Cgroup;
-use crate::container::{ContainerSpec, SeccompPolicy};
+use crate::container::ContainerSpec;
 use crate::execute::host::{Host, Visit};
 use crate::execute::{StepError, Timings};
-use crate::plan::{HostFacts, Namespaces, Network, plan};
+use crate::plan::{Filter, HostFacts, Namespaces, Network, plan};
 
 pub(super) fn create(
     spec: &ContainerSpec,
@@ -30,9 +30,10 @@ pub(super) fn create(
     let plan = plan(spec, facts)?;
     let executable = Executable::new(&plan.program)
         .map_err(|_| CreateError::Invalid("process: a NUL byte in an argument or variable".to_owned()))?;
-    let filter = match spec.seccomp {
-        SeccompPolicy::Default => Some(staging.filters.get(plan.capabilities)?),
-        SeccompPolicy::Unconfined => None,
+    let filter = match &plan.filter {
+        Filter::Default => Some(staging.filters.get(plan.capabilities)?),
+        Filter::Own(program) => Some(program.as_slice().into()),
+        Filter::None => None,
     };
     timings.add("plan", since);
 
@@ -207,7 +208,7 @@ mod tests {
 
     use super::*;
     use crate::cgroup::Layout;
-    use crate::container::{LogPolicy, Rootfs};
+    use crate::container::{LogPolicy, Rootfs, SeccompPolicy};
     use crate::defaults;
 
     #[test]

@@ -1,6 +1,6 @@
 //! From decisions to a classic BPF program: a binary search tree over ranges of system call numbers. Pure.
 
-use super::profile::{Condition, Decision, Decisions, Test};
+use super::profile::{Argument, Check, Compare, Condition, Decision, Decisions, Test};
 
 /// One BPF instruction, laid out as `struct sock_filter`.
 #[repr(C)]
@@ -16,25 +16,28 @@ pub struct Instruction {
     pub operand: u32,
 }
 
-const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
-const JUMP: u16 = 0x05; // BPF_JMP | BPF_JA
-const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-const JUMP_AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
-const JUMP_ABOVE: u16 = 0x25; // BPF_JMP | BPF_JGT | BPF_K
-const JUMP_ANY_BIT: u16 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
-const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+pub(super) const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+pub(super) const JUMP: u16 = 0x05; // BPF_JMP | BPF_JA
+pub(super) const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+pub(super) const JUMP_AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
+pub(super) const JUMP_ABOVE: u16 = 0x25; // BPF_JMP | BPF_JGT | BPF_K
+pub(super) const JUMP_ANY_BIT: u16 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
+pub(super) const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
+pub(super) const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 
 const RET_ALLOW: u32 = 0x7fff_0000;
 const RET_ERRNO: u32 = 0x0005_0000;
 const RET_KILL_PROCESS: u32 = 0x8000_0000;
 const EPERM: u16 = 1;
-const ENOSYS: u16 = 38;
+
+/// The longest program the kernel takes.
+pub(super) const MOST: usize = 4096;
 
 const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 /// Offsets in `struct seccomp_data`.
-const NUMBER: u32 = 0;
-const ARCH: u32 = 4;
-const ARGUMENTS: u32 = 16;
+pub(super) const NUMBER: u32 = 0;
+pub(super) const ARCH: u32 = 4;
+pub(super) const ARGUMENTS: u32 = 16;
 
 /// A run of numbers that starts here and ends where the next begins.
 struct Range {
@@ -54,14 +57,14 @@ pub(crate) fn compile(decisions: &Decisions) -> Vec<Instruction> {
     program
 }
 
-/// The whole number line as ranges; the x32 numbers (bit 30) lie beyond the end and so fail with `ENOSYS`.
+/// The whole number line as ranges; the x32 numbers (bit 30) lie beyond the end.
 fn ranges(decisions: &Decisions) -> Vec<Range> {
     let mut ranges: Vec<Range> = Vec::new();
     for number in 0..decisions.end {
-        let decision = decisions.by_number.get(&number).cloned().unwrap_or(Decision::Errno(EPERM));
+        let decision = decisions.by_number.get(&number).cloned().unwrap_or_else(|| decisions.missing.clone());
         push(&mut ranges, number, decision);
     }
-    push(&mut ranges, decisions.end, Decision::Errno(ENOSYS));
+    push(&mut ranges, decisions.end, decisions.beyond.clone());
     ranges
 }
 
@@ -104,7 +107,86 @@ fn leaf(decision: &Decision) -> Vec<Instruction> {
             program.push(deny(EPERM));
             program
         }
+        Decision::Return(value) => vec![plain(RETURN, *value)],
+        Decision::Checks { checks, otherwise } => {
+            let mut program: Vec<Instruction> = checks.iter().flat_map(check).collect();
+            program.push(plain(RETURN, *otherwise));
+            program
+        }
     }
+}
+
+/// Where a comparison goes on.
+#[derive(Clone, Copy)]
+enum Goal {
+    /// The next instruction.
+    On,
+    /// Behind this condition, which holds.
+    Holds,
+    /// Behind the whole check, which does not.
+    Fails,
+}
+
+/// Returns the check's result when all its conditions hold, else falls through to what follows.
+fn check(check: &Check) -> Vec<Instruction> {
+    let conditions: Vec<_> = check.arguments.iter().map(condition).collect();
+    let length: usize = conditions.iter().map(Vec::len).sum();
+    let mut program = Vec::with_capacity(length + 1);
+    for lines in conditions {
+        let behind = program.len() + lines.len();
+        for (code, operand, goals) in lines {
+            let at = program.len();
+            let skip = |goal: Goal| match goal {
+                Goal::On => 0,
+                Goal::Holds => behind - at - 1,
+                Goal::Fails => length - at,
+            };
+            // Six conditions of at most seven instructions: no jump is longer than a byte says.
+            let skip = |goal| u8::try_from(skip(goal)).unwrap_or(u8::MAX);
+            program.push(jump(code, operand, skip(goals[0]), skip(goals[1])));
+        }
+    }
+    program.push(plain(RETURN, check.result));
+    program
+}
+
+/// One comparison of 64 bits: the high half first, the low half where that does not decide.
+fn condition(argument: &Argument) -> Vec<(u16, u32, [Goal; 2])> {
+    use Goal::{Fails, Holds, On};
+    let half = |value: u64, shift: u32| u32::try_from(value >> shift & 0xffff_ffff).unwrap_or(0);
+    let (high, low) = (half(argument.value, 32), half(argument.value, 0));
+    // Little endian: the low half comes first.
+    let at = ARGUMENTS + 8 * u32::from(argument.index);
+    let load = |offset: u32| (LOAD, at + offset, [On, On]);
+    let masked = |mask: u64, shift: u32| (AND, half(mask, shift), [On, On]);
+    let ordered = |above: Goal, below: Goal, last: (u16, u32, [Goal; 2])| {
+        vec![load(4), (JUMP_ABOVE, high, [above, On]), (JUMP_EQUAL, high, [On, below]), load(0), last]
+    };
+    match argument.compare {
+        Compare::Equal => {
+            vec![load(4), (JUMP_EQUAL, high, [On, Fails]), load(0), (JUMP_EQUAL, low, [Holds, Fails])]
+        }
+        Compare::NotEqual => {
+            vec![load(4), (JUMP_EQUAL, high, [On, Holds]), load(0), (JUMP_EQUAL, low, [Fails, Holds])]
+        }
+        Compare::Masked(mask) => vec![
+            load(4),
+            masked(mask, 32),
+            (JUMP_EQUAL, high, [On, Fails]),
+            load(0),
+            masked(mask, 0),
+            (JUMP_EQUAL, low, [Holds, Fails]),
+        ],
+        Compare::More => ordered(Holds, Fails, (JUMP_ABOVE, low, [Holds, Fails])),
+        Compare::AtLeast => ordered(Holds, Fails, (JUMP_AT_LEAST, low, [Holds, Fails])),
+        Compare::Less => ordered(Fails, Holds, (JUMP_AT_LEAST, low, [Fails, Holds])),
+        Compare::AtMost => ordered(Fails, Holds, (JUMP_ABOVE, low, [Fails, Holds])),
+    }
+}
+
+/// The action that fails a call with `number`.
+pub(super) fn errno(number: u32) -> u32 {
+    RET_ERRNO | number
 }
 
 /// Returns "allow" when the condition holds, else falls through to what follows.
@@ -146,54 +228,16 @@ fn deny(errno: u16) -> Instruction {
 
 #[cfg(test)]
 mod tests {
+    use super::super::machine::{low, run};
     use super::super::profile::resolve;
     use super::*;
     use crate::capabilities::CapSet;
     use proptest::prelude::*;
 
-    fn low(value: u64) -> u32 {
-        u32::try_from(value & 0xffff_ffff).expect("masked to 32 bits")
-    }
-
-    /// Runs a filter as the kernel would.
-    fn run(program: &[Instruction], arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
-        let mut accumulator = 0_u32;
-        let mut at = 0_usize;
-        loop {
-            let Instruction { code, jump_true, jump_false, operand } = program[at];
-            at += 1;
-            let holds = match code {
-                LOAD => {
-                    accumulator = match operand {
-                        NUMBER => number,
-                        ARCH => arch,
-                        offset => {
-                            let word = (offset - ARGUMENTS) / 4;
-                            let argument = arguments[word as usize / 2];
-                            if word.is_multiple_of(2) { low(argument) } else { low(argument >> 32) }
-                        }
-                    };
-                    continue;
-                }
-                RETURN => return operand,
-                JUMP => {
-                    at += operand as usize;
-                    continue;
-                }
-                JUMP_EQUAL => accumulator == operand,
-                JUMP_AT_LEAST => accumulator >= operand,
-                JUMP_ABOVE => accumulator > operand,
-                JUMP_ANY_BIT => accumulator & operand != 0,
-                other => unreachable!("instruction {other:#x}"),
-            };
-            at += usize::from(if holds { jump_true } else { jump_false });
-        }
-    }
-
     /// What the profile says, without the tree.
     fn says(decisions: &Decisions, number: u32, arguments: [u64; 6]) -> u32 {
         if number >= decisions.end {
-            return RET_ERRNO | u32::from(ENOSYS);
+            return RET_ERRNO | 38;
         }
         match decisions.by_number.get(&number) {
             Some(Decision::Allow) => RET_ALLOW,
@@ -208,6 +252,7 @@ mod tests {
                 });
                 if held { RET_ALLOW } else { RET_ERRNO | u32::from(EPERM) }
             }
+            Some(other) => unreachable!("{other:?} is not in the built-in profile"),
             None => RET_ERRNO | u32::from(EPERM),
         }
     }

@@ -16,6 +16,48 @@ pub(crate) enum Decision {
     Errno(u16),
     /// It is made when one of these holds, and fails with `EPERM` otherwise.
     When(Vec<Condition>),
+    /// The kernel's number for what happens.
+    Return(u32),
+    /// The first check whose conditions all hold decides.
+    Checks {
+        /// In the order they are asked.
+        checks: Vec<Check>,
+        /// What happens where none holds.
+        otherwise: u32,
+    },
+}
+
+/// Conditions, and the kernel's number for what happens when all of them hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Check {
+    /// At most six.
+    pub arguments: Vec<Argument>,
+    /// What happens then.
+    pub result: u32,
+}
+
+/// A comparison of all 64 bits of one argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Argument {
+    /// Which argument, from 0 to 5.
+    pub index: u8,
+    /// How it is compared.
+    pub compare: Compare,
+    /// With what.
+    pub value: u64,
+}
+
+/// How two numbers are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compare {
+    Equal,
+    NotEqual,
+    Less,
+    AtMost,
+    AtLeast,
+    More,
+    /// The argument's bits that are in this mask are the value.
+    Masked(u64),
 }
 
 /// A test of the low 32 bits of one argument.
@@ -36,14 +78,22 @@ pub(crate) enum Test {
     Lacks(u32),
 }
 
-/// Decisions by number. What is missing below `end` fails with `EPERM`, from `end` on with `ENOSYS`.
+/// Decisions by number.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Decisions {
     /// By system call number.
     pub by_number: BTreeMap<u32, Decision>,
     /// One more than the highest number known.
     pub end: u32,
+    /// Of calls that are known and not listed.
+    pub missing: Decision,
+    /// Of numbers from `end` on.
+    pub beyond: Decision,
 }
+
+/// `errno` of calls that nobody knows.
+const ENOSYS: u16 = 38;
+const EPERM: u16 = 1;
 
 /// The built-in profile is damaged: a mistake in this crate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,11 +102,7 @@ pub struct ProfileError(String);
 
 /// The default profile for a container whose bounding set is `capabilities`.
 pub(crate) fn resolve(capabilities: CapSet) -> Result<Decisions, ProfileError> {
-    let mut numbers = BTreeMap::new();
-    for line in lines(NUMBERS) {
-        let (name, number) = line.split_once(' ').ok_or_else(|| wrong(line))?;
-        numbers.insert(name, number.parse::<u32>().map_err(|_| wrong(line))?);
-    }
+    let numbers = numbers()?;
     let mut by_number = BTreeMap::new();
     for line in lines(DEFAULT) {
         let rule = Rule::parse(line)?;
@@ -69,7 +115,17 @@ pub(crate) fn resolve(capabilities: CapSet) -> Result<Decisions, ProfileError> {
         }
     }
     let end = numbers.values().max().map_or(0, |highest| highest + 1);
-    Ok(Decisions { by_number, end })
+    Ok(Decisions { by_number, end, missing: Decision::Errno(EPERM), beyond: Decision::Errno(ENOSYS) })
+}
+
+/// The numbers of the calls of x86-64, by name.
+pub(crate) fn numbers() -> Result<BTreeMap<&'static str, u32>, ProfileError> {
+    let mut numbers = BTreeMap::new();
+    for line in lines(NUMBERS) {
+        let (name, number) = line.split_once(' ').ok_or_else(|| wrong(line))?;
+        numbers.insert(name, number.parse::<u32>().map_err(|_| wrong(line))?);
+    }
+    Ok(numbers)
 }
 
 fn merge(entry: std::collections::btree_map::Entry<'_, u32, Decision>, new: Decision) {

@@ -8,7 +8,9 @@ use crate::error::CommandError;
 use crate::output;
 
 /// Create a container, to be started later
+// Docker's -h is the host name, so the short form of help has to go.
 #[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
 pub struct Args {
     /// What it is to be.
     #[command(flatten)]

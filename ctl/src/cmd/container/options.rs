@@ -8,16 +8,22 @@ mod logging;
 mod mounts;
 mod namespaces;
 mod network;
+mod notation;
 mod process;
+mod refused;
 mod resources;
 mod restart;
 mod security;
 
-use proto::v1::{ContainerSpec, CreateContainerRequest, PullPolicy};
+use std::io::Write;
+use std::path::PathBuf;
+
+use proto::v1::{ContainerSpec, CreateContainerRequest, CreateContainerResponse, Isolation, PullPolicy};
 use tonic::Code;
 
 use crate::client::Node;
 use crate::error::{CommandError, Kind};
+use crate::output;
 
 /// What a new container is to be.
 #[derive(Debug, clap::Args)]
@@ -31,6 +37,21 @@ pub(super) struct Options {
     /// When to fetch the image
     #[arg(long, value_enum, default_value_t = Pull::Missing)]
     pull: Pull,
+    /// Do not show how the image is fetched
+    #[arg(long, short = 'q')]
+    quiet: bool,
+    /// The platform of the image; only linux/amd64 runs here
+    #[arg(long, value_name = "OS/ARCHITECTURE", value_parser = platform)]
+    platform: Option<String>,
+    /// Write the container's id to this file, which must not exist
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    /// What is known and not taken.
+    #[command(flatten)]
+    refused: refused::Refused,
     /// Its program and what that finds.
     #[command(flatten)]
     pub(super) process: process::Process,
@@ -82,21 +103,33 @@ impl Options {
     /// # Errors
     /// When an option makes no sense or the agent refuses.
     pub(super) async fn create(self, agent: &mut Node) -> Result<String, CommandError> {
-        let (pull, image) = (self.pull, self.image.clone());
+        self.refused.check()?;
+        let (pull, quiet, image) = (self.pull, self.quiet, self.image.clone());
+        let cidfile = self.cidfile.clone();
+        if let Some(path) = cidfile.as_deref().filter(|path| path.exists()) {
+            let text =
+                format!("the file {} exists already; remove it, or choose another --cidfile", path.display());
+            return Err(as_run(CommandError::new(Kind::Conflict, text)));
+        }
         let request = self.into_request()?;
         if pull == Pull::Always {
-            crate::cmd::image::pull(agent, &image).await.map_err(as_run)?;
+            fetch(agent, &image, quiet).await?;
         }
-        match agent.create_container(request.clone()).await {
-            Ok(made) => Ok(made.into_inner().id),
-            // The agent was told not to pull, so that the pull can show its progress.
-            Err(status) if status.code() == Code::NotFound && pull == Pull::Missing => {
-                crate::cmd::image::pull(agent, &image).await.map_err(as_run)?;
-                let made = agent.create_container(request).await;
-                Ok(made.map_err(|status| as_run(status.into()))?.into_inner().id)
-            }
-            Err(status) => Err(as_run(status.into())),
+        let made = create(agent, request, (pull == Pull::Missing).then_some((image.as_str(), quiet))).await?;
+        for warning in &made.warnings {
+            output::note(&format!("warning: {warning}"));
         }
+        if let Some(path) = cidfile {
+            write_id(&path, &made.id).map_err(|error| {
+                let text = format!(
+                    "container {} is made, but {} cannot be written: {error}",
+                    made.id,
+                    path.display()
+                );
+                as_run(CommandError::internal(text))
+            })?;
+        }
+        Ok(made.id)
     }
 
     /// The request that these options make.
@@ -124,6 +157,55 @@ impl Options {
     }
 }
 
+/// Creates it; where the image is missing and may be fetched, fetches it first.
+async fn create(
+    agent: &mut Node,
+    request: CreateContainerRequest,
+    missing: Option<(&str, bool)>,
+) -> Result<CreateContainerResponse, CommandError> {
+    let refused = match agent.create_container(request.clone()).await {
+        Ok(made) => return Ok(made.into_inner()),
+        Err(status) => status,
+    };
+    match missing {
+        // The agent was told not to pull, so that the pull can show its progress.
+        Some((image, quiet))
+            if refused.code() == Code::NotFound && refused.message().starts_with("image ") =>
+        {
+            fetch(agent, image, quiet).await?;
+            let made = agent.create_container(request).await;
+            Ok(made.map_err(|status| as_run(status.into()))?.into_inner())
+        }
+        _ => Err(as_run(refused.into())),
+    }
+}
+
+async fn fetch(agent: &mut Node, image: &str, quiet: bool) -> Result<(), CommandError> {
+    let fetched = match quiet {
+        true => crate::cmd::image::pull_quietly(agent, image).await,
+        false => crate::cmd::image::pull(agent, image).await,
+    };
+    fetched.map(drop).map_err(as_run)
+}
+
+/// Only a new file: an id must never be taken for another's.
+fn write_id(path: &std::path::Path, id: &str) -> std::io::Result<()> {
+    std::fs::OpenOptions::new().write(true).create_new(true).open(path)?.write_all(id.as_bytes())
+}
+
+/// Images for other platforms are not run, so no other is asked for.
+fn platform(text: &str) -> Result<String, String> {
+    match text {
+        "linux/amd64" | "linux/x86_64" | "linux" | "amd64" | "x86_64" => Ok(text.to_owned()),
+        _ => Err(format!("{text:?} does not run on this platform, which is linux/amd64")),
+    }
+}
+
+/// How the container is confined, in the request.
+fn isolation(request: &mut CreateContainerRequest) -> &mut Isolation {
+    request.isolation.get_or_insert_default()
+}
+
 /// The part of the request that services have too.
 fn spec(request: &mut CreateContainerRequest) -> &mut ContainerSpec {
     request.spec.get_or_insert_default()
@@ -141,6 +223,21 @@ pub(super) fn as_run(error: CommandError) -> CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_written_to_a_new_file_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("id");
+        write_id(&path, "abc").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "abc");
+        assert!(write_id(&path, "def").is_err());
+    }
+
+    #[test]
+    fn only_this_platform_is_asked_for() {
+        assert!(platform("linux/amd64").is_ok());
+        assert!(platform("linux/arm64").unwrap_err().contains("linux/amd64"));
+    }
 
     #[test]
     fn a_program_that_cannot_run_has_dockers_exit_code() {

@@ -15,7 +15,9 @@ use crate::error::{CommandError, Kind};
 use crate::{output, terminal};
 
 /// Run a program in a new container
+// Docker's -h is the host name, so the short form of help has to go.
 #[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
 pub struct Args {
     /// Print the id and do not wait
     #[arg(long, short = 'd')]

@@ -1,0 +1,121 @@
+//! The wire's isolation turned into the engine's. Only form is judged here; the engine judges values.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use agent_engine::isolation::{DeviceValue, Isolation, Names, Resources, Ulimit};
+use agent_engine::{ContainerConfig, Protocol};
+use proto::v1;
+
+use super::{Invalid, invalid};
+
+/// Adds what `given` asks for to `config`.
+///
+/// # Errors
+/// The field that breaks a rule.
+pub fn add(config: &mut ContainerConfig, given: v1::Isolation) -> Result<(), Invalid> {
+    // A field that is not carried out must not look as if it were.
+    let more = given.confinement.is_some() || given.namespaces.is_some() || given.devices.is_some();
+    if more || given.init || !given.sysctls.is_empty() {
+        return invalid(
+            "isolation",
+            "this agent does not take confinement, namespaces, devices, init and sysctls",
+        );
+    }
+    if let Some(seconds) = given.stop_seconds {
+        config.stop_grace = Some(Duration::from_secs(seconds.into()));
+    }
+    let split = |text: &String| match text.split_once(':') {
+        Some((name, address)) => Ok((name.to_owned(), address.to_owned())),
+        None => invalid("isolation.extra_hosts", format!("{text:?} is not NAME:ADDRESS")),
+    };
+    let server = |text: &String| match text.parse::<IpAddr>() {
+        Ok(address) => Ok(address),
+        Err(_) => invalid("isolation.dns", format!("{text:?} is not an address")),
+    };
+    *config.isolation = Isolation {
+        groups: given.groups,
+        names: Names {
+            domainname: given.domainname,
+            hosts: given.extra_hosts.iter().map(split).collect::<Result<_, _>>()?,
+            dns: given.dns.iter().map(server).collect::<Result<_, _>>()?,
+            dns_search: given.dns_search,
+            dns_options: given.dns_options,
+        },
+        annotations: given.annotations.into_iter().collect(),
+        stop_signal: given.stop_signal,
+        expose: given.expose.iter().map(|text| exposed(text)).collect::<Result<_, _>>()?,
+        publish_all: given.publish_all,
+        resources: given.resources.map(resources).transpose()?.unwrap_or_default(),
+    };
+    Ok(())
+}
+
+fn exposed(text: &str) -> Result<(u16, Protocol), Invalid> {
+    let (number, protocol) = match text.split_once('/') {
+        None | Some((_, "tcp")) => (text.trim_end_matches("/tcp"), Protocol::Tcp),
+        Some((number, "udp")) => (number, Protocol::Udp),
+        Some((_, other)) => {
+            return invalid("isolation.expose", format!("protocol {other:?} is neither tcp nor udp"));
+        }
+    };
+    match number.parse::<u16>() {
+        Ok(port) if port > 0 => Ok((port, protocol)),
+        _ => invalid("isolation.expose", format!("{number:?} is not a port from 1 to 65535")),
+    }
+}
+
+fn resources(given: v1::ResourceLimits) -> Result<Resources, Invalid> {
+    let devices = |list: Vec<v1::DeviceValue>| {
+        list.into_iter().map(|device| DeviceValue { path: device.path, value: device.value }).collect()
+    };
+    let weight = match given.blkio_weight.map(u16::try_from).transpose() {
+        Ok(weight) => weight,
+        Err(_) => return invalid("isolation.resources.blkio_weight", "must be from 10 to 1000"),
+    };
+    let ulimit = |limit: v1::Ulimit| Ulimit { name: limit.name, soft: limit.soft, hard: limit.hard };
+    Ok(Resources {
+        memory_swap: given.memory_swap_bytes,
+        memory_reservation: given.memory_reservation_bytes,
+        memory_swappiness: given.memory_swappiness,
+        oom_kill_disable: given.oom_kill_disable,
+        oom_score_adj: given.oom_score_adj,
+        cpu_shares: given.cpu_shares,
+        cpu_period: given.cpu_period_us,
+        cpu_quota: given.cpu_quota_us,
+        cpuset_cpus: given.cpuset_cpus,
+        cpuset_mems: given.cpuset_mems,
+        pids_unlimited: given.pids_unlimited,
+        blkio_weight: weight,
+        blkio_weight_device: devices(given.blkio_weight_device),
+        device_read_bps: devices(given.device_read_bps),
+        device_write_bps: devices(given.device_write_bps),
+        device_read_iops: devices(given.device_read_iops),
+        device_write_iops: devices(given.device_write_iops),
+        ulimits: given.ulimits.into_iter().map(ulimit).collect(),
+        shm_bytes: given.shm_bytes,
+        cgroup_parent: (!given.cgroup_parent.is_empty()).then_some(given.cgroup_parent),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn form_is_judged_by_field() {
+        let add = |given| add(&mut ContainerConfig::default(), given).unwrap_err().field;
+        let d = v1::Isolation::default;
+        assert_eq!(add(v1::Isolation { dns: vec!["x".into()], ..d() }), "isolation.dns");
+        assert_eq!(add(v1::Isolation { extra_hosts: vec!["x".into()], ..d() }), "isolation.extra_hosts");
+        assert_eq!(add(v1::Isolation { expose: vec!["80/sctp".into()], ..d() }), "isolation.expose");
+    }
+
+    #[test]
+    fn an_address_of_version_6_keeps_its_colons() {
+        let mut config = ContainerConfig::default();
+        add(&mut config, v1::Isolation { extra_hosts: vec!["db:::1".into()], ..v1::Isolation::default() })
+            .unwrap();
+        assert_eq!(config.isolation.names.hosts, [("db".to_owned(), "::1".to_owned())]);
+    }
+}

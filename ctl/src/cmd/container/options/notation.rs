@@ -1,0 +1,119 @@
+//! How values of options are written, as Docker's users know it. Only the notation is read here; whether the
+//! value makes sense, the agent knows.
+
+use proto::v1::{DeviceValue, Ulimit};
+
+use crate::cmd::service::spec;
+
+/// Reads a size, or -1 for no limit.
+pub(super) fn size_or_unlimited(text: &str) -> Result<i64, String> {
+    if text == "-1" {
+        return Ok(-1);
+    }
+    i64::try_from(spec::size(text)?).map_err(|_| format!("{text} is more than any machine has"))
+}
+
+/// Reads `PATH:NUMBER`.
+pub(super) fn device_number(text: &str) -> Result<DeviceValue, String> {
+    let (path, value) = device(text)?;
+    let value =
+        value.parse().map_err(|_| format!("{value:?} is no number; expected for example /dev/sda:100"))?;
+    Ok(DeviceValue { path, value })
+}
+
+/// Reads `PATH:SIZE`, bytes per second.
+pub(super) fn device_rate(text: &str) -> Result<DeviceValue, String> {
+    let (path, value) = device(text)?;
+    Ok(DeviceValue { path, value: spec::size(value)? })
+}
+
+fn device(text: &str) -> Result<(String, &str), String> {
+    match text.rsplit_once(':') {
+        Some((path, value)) if path.starts_with('/') => Ok((path.to_owned(), value)),
+        _ => Err(format!("{text:?} is not a device and a number; expected for example /dev/sda:1mb")),
+    }
+}
+
+/// Reads `NAME=SOFT[:HARD]`; one number is both, -1 or `unlimited` is no limit.
+pub(super) fn ulimit(text: &str) -> Result<Ulimit, String> {
+    let expected =
+        || format!("{text:?} is no limit; expected NAME=SOFT[:HARD], for example nofile=1024:4096");
+    let (name, numbers) = text.split_once('=').ok_or_else(expected)?;
+    let (soft, hard) = numbers.split_once(':').unwrap_or((numbers, numbers));
+    let number = |text: &str| match text {
+        "-1" | "unlimited" => Ok(-1),
+        _ => text.parse().ok().filter(|number| *number >= 0).ok_or_else(expected),
+    };
+    if name.is_empty() {
+        return Err(expected());
+    }
+    Ok(Ulimit { name: name.to_owned(), soft: number(soft)?, hard: number(hard)? })
+}
+
+/// Reads `NAME:ADDRESS` or `NAME=ADDRESS`; an address of version 6 may stand in brackets.
+pub(super) fn extra_host(text: &str) -> Result<String, String> {
+    let at = text.find([':', '=']).filter(|at| *at > 0);
+    let (name, address) = at.map(|at| (&text[..at], &text[at + 1..])).unwrap_or_default();
+    let address = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+    if name.is_empty() || address.is_empty() {
+        return Err(format!("{text:?} is no name and address; expected for example db:10.0.0.5"));
+    }
+    Ok(format!("{name}:{address}"))
+}
+
+/// The lines of a file of variables or labels: blank ones and those that start with `#` are left out.
+pub(super) fn lines_of(path: &std::path::Path) -> Result<Vec<String>, String> {
+    const MOST: u64 = 4 << 20;
+    let shown = path.display();
+    let size = std::fs::metadata(path).map_err(|error| format!("cannot read {shown}: {error}"))?.len();
+    if size > MOST {
+        return Err(format!("{shown} has more than {MOST} bytes"));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_one_number_or_two() {
+        let read = |text| ulimit(text).map(|limit| (limit.name, limit.soft, limit.hard));
+        assert_eq!(read("nofile=10"), Ok(("nofile".to_owned(), 10, 10)));
+        assert_eq!(read("core=0:unlimited"), Ok(("core".to_owned(), 0, -1)));
+        assert_eq!(read("memlock=-1:-1"), Ok(("memlock".to_owned(), -1, -1)));
+        for bad in ["nofile", "=1", "nofile=", "nofile=a", "nofile=1:", "nofile=-5"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hosts_may_have_addresses_of_version_6() {
+        assert_eq!(extra_host("db:10.0.0.5"), Ok("db:10.0.0.5".into()));
+        assert_eq!(extra_host("db=::1"), Ok("db:::1".into()));
+        assert_eq!(extra_host("db:[fe80::1]"), Ok("db:fe80::1".into()));
+        for bad in ["db", ":1.2.3.4", "db:", ""] {
+            assert!(extra_host(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn devices_have_sizes_or_numbers() {
+        assert_eq!(device_rate("/dev/sda:1mb").map(|d| (d.path, d.value)), Ok(("/dev/sda".into(), 1 << 20)));
+        assert_eq!(device_number("/dev/sda:7").map(|d| d.value), Ok(7));
+        for bad in ["sda:1", "/dev/sda", "/dev/sda:", "/dev/sda:x"] {
+            assert!(device_number(bad).is_err() && device_rate(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn comments_and_blank_lines_of_files_are_left_out() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "\u{feff}# comment\nA=1\n\n  B=x y \n").unwrap();
+        assert_eq!(lines_of(file.path()), Ok(vec!["A=1".to_owned(), "B=x y ".to_owned()]));
+        assert!(lines_of(std::path::Path::new("/no/such/file")).is_err());
+    }
+}
