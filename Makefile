@@ -29,6 +29,11 @@ lint: ## Check formatting and lints
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
+.PHONY: soak
+soak: ## Run the races of `make test` twenty times as long; needs root
+	@tests/install test
+	@RACE_STARTS=2000 $(CARGO) test --locked --package agent-runtime --test containers -- attacks::race
+
 .PHONY: bench
 bench: build ## Measure beside Docker and Swarm, as ratios; needs root
 	@tests/install bench

@@ -116,7 +116,7 @@ impl RootFd {
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.make(path, target, links)?,
             other => other?,
         };
-        let kind = FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode);
+        let kind = self.kind(&found)?;
         match (target, kind) {
             (Target::Directory, FileType::Directory) => Ok(found),
             (Target::Directory, _) => Err(Errno::NOTDIR.into()),
@@ -125,6 +125,17 @@ impl RootFd {
             (Target::File, FileType::Symlink) => Err(Errno::LOOP.into()),
             (Target::File, _) => Ok(found),
         }
+    }
+
+    /// What was found to be mounted on: anything but the root itself. A link that leads there would put the mount
+    /// between the root and every path in it, where this process no longer looks.
+    pub(crate) fn kind(&self, found: &OwnedFd) -> io::Result<FileType> {
+        let (stat, root) = (rustix::fs::fstat(found)?, rustix::fs::fstat(&self.root)?);
+        if (stat.st_dev, stat.st_ino) == (root.st_dev, root.st_ino) {
+            let words = "a link of the image leads to its root directory, on which nothing can be mounted";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
+        }
+        Ok(FileType::from_raw_mode(stat.st_mode))
     }
 
     /// Makes what is missing of `path`, one name at a time. Links that lead nowhere are walked by their text,
@@ -264,6 +275,18 @@ mod tests {
             assert!(inside(made).is_file(), "{made}");
         }
         assert!(!Path::new("/rd-no-such-place").exists());
+    }
+
+    #[test]
+    fn nothing_is_mounted_on_the_root_itself() {
+        let (directory, root) = root();
+        std::fs::create_dir(directory.path().join("run")).expect("a directory");
+        symlink("..", directory.path().join("run/up")).expect("a link");
+        symlink("/", directory.path().join("top")).expect("a link");
+        for name in ["/run/up", "/top", "/run/up/run/up"] {
+            root.target(Path::new(name), Target::Directory, Links::InRoot).expect_err(name);
+        }
+        root.target(Path::new("/run/up/run"), Target::Directory, Links::InRoot).expect("below it is fine");
     }
 
     #[test]

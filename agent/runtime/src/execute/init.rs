@@ -98,7 +98,7 @@ impl Init {
                 self.hand_over(Streams::Terminal, &[master])
             }
             InitStep::Mask(path) => self.if_there(path, Init::mask),
-            InitStep::ReadOnly(path) => self.if_there(path, |init, found| {
+            InitStep::ReadOnly(path) => self.if_there(path, |init, found, _| {
                 let clone = mount::clone(found.as_fd(), true)?;
                 mount::make_read_only(clone.as_fd(), true)?;
                 mount::attach(clone.as_fd(), found.as_fd())?;
@@ -186,7 +186,7 @@ impl Init {
     fn if_there(
         &mut self,
         path: &Path,
-        then: impl FnOnce(&mut Init, &OwnedFd) -> io::Result<()>,
+        then: impl FnOnce(&mut Init, &OwnedFd, FileType) -> io::Result<()>,
     ) -> io::Result<()> {
         match self.root.find(path, Links::InRoot) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -194,15 +194,16 @@ impl Init {
             }
             found => {
                 let found = found?;
-                then(self, &found)?;
+                let kind = self.root.kind(&found)?;
+                then(self, &found, kind)?;
                 self.opened.push(found);
                 Ok(())
             }
         }
     }
 
-    fn mask(&mut self, found: &OwnedFd) -> io::Result<()> {
-        let directory = FileType::from_raw_mode(rustix::fs::fstat(found)?.st_mode) == FileType::Directory;
+    fn mask(&mut self, found: &OwnedFd, kind: FileType) -> io::Result<()> {
+        let directory = kind == FileType::Directory;
         let template = if directory { &self.empty } else { self.null_device()? };
         if let Some(template) = template {
             let clone = mount::clone(template.as_fd(), false)?;

@@ -1,6 +1,7 @@
 //! Containers on the real kernel, as root: what they look like from outside, what they can see from inside, what
 //! a hostile image gets out of them, and what a failure leaves behind.
 
+mod attacks;
 mod attest;
 mod calls;
 mod cgroups;
