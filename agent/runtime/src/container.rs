@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
 use serde::{Deserialize, Serialize};
 
 /// The type of a mount in [`ContainerSpec::oci`] whose source is the number of a mount handed over as a descriptor:
@@ -34,6 +34,26 @@ pub struct ContainerSpec {
     pub seccomp: SeccompPolicy,
     /// W3C trace context of whoever asked for the container.
     pub traceparent: Option<String>,
+}
+
+/// A further process for a running container. It joins the namespaces, cgroup and root filesystem of the
+/// container's first process; who it is and what it may do is its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ExecSpec {
+    /// Its id, unlike that of any container or other process; the same letters are allowed.
+    pub id: String,
+    /// Arguments, environment, directory, user, capabilities and limits, as the OCI specification has them.
+    pub process: Process,
+    /// The initial size of its terminal; `None` gives it pipes.
+    pub terminal: Option<WindowSize>,
+    /// Whether its standard input is a pipe; otherwise it is `/dev/null`. A terminal is always readable.
+    pub open_stdin: bool,
+    /// Which system calls it may make, where `profile` does not say.
+    #[serde(default)]
+    pub seccomp: SeccompPolicy,
+    /// The same as an OCI profile, that of the container's specification.
+    #[serde(default)]
+    pub profile: Option<LinuxSeccomp>,
 }
 
 /// A root filesystem.

@@ -5,7 +5,8 @@
 //!
 //! One thread and one epoll loop (`server`); every duty has its file: `wire`
 //! (messages and descriptors), `log`, `attach`, `stream` (a container's input
-//! and output), `held` (one container), `exit`, `journal`, `mounts`.
+//! and output), `held` (one container), `execution` (a further process in one),
+//! `exit`, `journal`, `mounts`.
 //! Deliberately absent: policy. Images, networks and restarts are decided by the
 //! engine, which talks to the keeper through [`client`].
 
@@ -16,6 +17,7 @@ pub mod client;
 pub mod protocol;
 
 mod attach;
+mod execution;
 mod exit;
 mod held;
 mod journal;
@@ -31,7 +33,7 @@ mod wire;
 
 pub use exit::{Exit, LastRun};
 pub use log::MAX_PIECE;
-pub use protocol::{ContainerState, ContainerStatus};
+pub use protocol::{ContainerState, ContainerStatus, ExecStatus};
 
 /// Runs the keeper until a client asks it to shut down. `arguments` are those
 /// after the word `keeper`: `--socket PATH --data DIR [--keep-mount PATH]...`.

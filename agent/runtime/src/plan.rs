@@ -9,6 +9,7 @@
 
 pub(crate) mod block_io;
 pub(crate) mod identity;
+pub(crate) mod join;
 pub(crate) mod mount;
 pub(crate) mod namespace;
 pub(crate) mod resources;
@@ -17,7 +18,7 @@ pub mod step;
 
 use std::fmt;
 
-use oci_spec::runtime::Linux;
+use oci_spec::runtime::{Linux, LinuxSeccomp};
 
 use crate::capabilities::CapSet;
 use crate::container::{ContainerSpec, Rootfs, SeccompPolicy};
@@ -152,7 +153,7 @@ pub fn plan(spec: &ContainerSpec, host: HostFacts) -> Result<Plan, PlanError> {
     init.push(InitStep::CloseDescriptors);
 
     let program = program(process)?;
-    let filter = filter(spec, linux)?;
+    let filter = filter(linux.seccomp(), spec.seccomp)?;
     Ok(Plan {
         cgroup,
         namespaces,
@@ -167,7 +168,7 @@ pub fn plan(spec: &ContainerSpec, host: HostFacts) -> Result<Plan, PlanError> {
     })
 }
 
-fn check_id(id: &str) -> Result<(), PlanError> {
+pub(crate) fn check_id(id: &str) -> Result<(), PlanError> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if id.is_empty() || id.len() > 128 || !id.chars().all(good) || id.starts_with('.') {
         return Err(PlanError::new("id", format!("{id:?} is not a container id")));
@@ -222,15 +223,15 @@ fn stdio_step(spec: &ContainerSpec, process: &oci_spec::runtime::Process, owner:
                 },
                 _ => size,
             };
-            InitStep::OpenTerminal { size, owner: *owner }
+            InitStep::OpenTerminal { size, owner: *owner, console: true }
         }
         None => InitStep::OpenPipes { stdin: spec.open_stdin, owner: *owner },
     }
 }
 
 /// A filter of the specification goes over the policy beside it.
-fn filter(spec: &ContainerSpec, linux: &Linux) -> Result<Filter, PlanError> {
-    match (linux.seccomp(), spec.seccomp) {
+pub(crate) fn filter(profile: &Option<LinuxSeccomp>, policy: SeccompPolicy) -> Result<Filter, PlanError> {
+    match (profile, policy) {
         (Some(profile), _) => seccomp::custom::filter(profile)
             .map(Filter::Own)
             .map_err(|reason| PlanError::new("linux.seccomp", reason)),
@@ -241,7 +242,11 @@ fn filter(spec: &ContainerSpec, linux: &Linux) -> Result<Filter, PlanError> {
 
 /// With `no_new_privs` the filter is the very last thing, without it loading needs privileges and must come
 /// before they are given up.
-fn with_seccomp(mut init: Vec<InitStep>, filter: &Filter, no_new_privileges: bool) -> Vec<InitStep> {
+pub(crate) fn with_seccomp(
+    mut init: Vec<InitStep>,
+    filter: &Filter,
+    no_new_privileges: bool,
+) -> Vec<InitStep> {
     if *filter != Filter::None {
         let before_drop = init.iter().position(|step| matches!(step, InitStep::SetUser { .. }));
         let at = if no_new_privileges { init.len() } else { before_drop.unwrap_or(init.len()) };
@@ -250,7 +255,7 @@ fn with_seccomp(mut init: Vec<InitStep>, filter: &Filter, no_new_privileges: boo
     init
 }
 
-fn program(process: &oci_spec::runtime::Process) -> Result<Program, PlanError> {
+pub(crate) fn program(process: &oci_spec::runtime::Process) -> Result<Program, PlanError> {
     let args = process.args().clone().unwrap_or_default();
     if args.first().is_none_or(String::is_empty) {
         return Err(PlanError::new("process.args", "needs a program"));

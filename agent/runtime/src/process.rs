@@ -10,6 +10,7 @@ pub(crate) mod channel;
 mod clone;
 mod exec;
 mod init;
+pub(crate) mod join;
 pub(crate) mod message;
 mod spawn;
 
@@ -23,7 +24,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use crate::cgroup::{Cgroup, CgroupError, Layout};
 use crate::container::ContainerSpec;
 use crate::execute::StepError;
-use crate::plan::PlanError;
+use crate::plan::{Namespaces, PlanError};
 use crate::seccomp::{FilterCache, ProfileError};
 use channel::KeeperEnd;
 use message::{FromInit, ToInit};
@@ -40,6 +41,8 @@ pub struct Staging {
     filters: FilterCache,
     /// This process's own network namespace.
     home: OwnedFd,
+    /// This process's own process id namespace.
+    home_pids: OwnedFd,
     /// Signals this process was started with as ignored, which its containers must not inherit.
     ignored_signals: u64,
 }
@@ -68,9 +71,13 @@ impl Staging {
             })?;
         }
         let layout = Arc::new(Layout::detect()?);
-        let own = Path::new("/proc/self/ns/net");
-        let home = rustix::fs::openat(CWD, own, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|error| failed("open-network", own, error.into()))?;
+        let namespace = |step: &str, path: &str| {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            rustix::fs::openat(CWD, path, flags, Mode::empty())
+                .map_err(|error| failed(step, Path::new(path), error.into()))
+        };
+        let home = namespace("open-network", "/proc/self/ns/net")?;
+        let home_pids = namespace("open-process-ids", "/proc/self/ns/pid")?;
         let status = Path::new("/proc/self/status");
         let ignored_signals =
             rustix::fs::openat(CWD, status, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -78,7 +85,7 @@ impl Staging {
                 .and_then(|file| crate::cgroup::read_text(&file))
                 .map(|text| crate::sys::signal::ignored(&text))
                 .map_err(|error| failed("read-status", status, error))?;
-        Ok(Staging { layers, layout, filters: FilterCache::default(), home, ignored_signals })
+        Ok(Staging { layers, layout, filters: FilterCache::default(), home, home_pids, ignored_signals })
     }
 }
 
@@ -101,6 +108,8 @@ pub struct Spawned {
     pub gate: Gate,
     /// Where it lives.
     pub cgroup: Cgroup,
+    /// Which namespaces are its own; what [`join`] needs to know.
+    pub namespaces: Namespaces,
     /// How long each step took, in microseconds.
     pub timings: Vec<(String, u64)>,
 }
@@ -123,6 +132,9 @@ pub fn create(
 ) -> Result<Spawned, CreateError> {
     spawn::create(spec, netns, Vec::new(), staging)
 }
+
+pub use join::{JoinError, Joining, Progress, join};
+pub use spawn::Ends;
 
 /// Holds the container's process back until it is opened. Dropped unopened, the process ends.
 #[derive(Debug)]

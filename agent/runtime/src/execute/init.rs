@@ -93,8 +93,8 @@ impl Init {
                 let ends = stdio::pipes(&self.root, *stdin, *owner)?;
                 self.hand_over(Streams::Pipes { stdin: *stdin }, &ends)
             }
-            InitStep::OpenTerminal { size, owner } => {
-                let master = stdio::terminal(&self.root, *size, *owner)?;
+            InitStep::OpenTerminal { size, owner, console } => {
+                let master = stdio::terminal(&self.root, *size, *owner, *console)?;
                 self.hand_over(Streams::Terminal, &[master])
             }
             InitStep::Mask(path) => self.if_there(path, Init::mask),

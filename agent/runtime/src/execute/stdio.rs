@@ -65,8 +65,8 @@ pub(super) fn check_null(null: impl AsFd) -> io::Result<()> {
 }
 
 /// Makes a terminal of the container's own devpts, makes it this session's, puts it in place as standard
-/// streams and `/dev/console`, and returns the master side.
-pub(super) fn terminal(root: &RootFd, size: WindowSize, owner: Owner) -> io::Result<OwnedFd> {
+/// streams and, with `console`, as `/dev/console`, and returns the master side.
+pub(super) fn terminal(root: &RootFd, size: WindowSize, owner: Owner, console: bool) -> io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::NOCTTY;
     let master = root.open(Path::new("/dev/pts/ptmx"), Links::Refused, flags)?;
     if u64::try_from(rustix::fs::fstatfs(&master)?.f_type).unwrap_or(0) != DEVPTS_MAGIC {
@@ -80,7 +80,9 @@ pub(super) fn terminal(root: &RootFd, size: WindowSize, owner: Owner) -> io::Res
     if owner.uid != 0 {
         fchown(&slave, Some(Uid::from_raw(owner.uid)), None)?;
     }
-    attach_console(root, &master, &slave)?;
+    if console {
+        attach_console(root, &master, &slave)?;
+    }
     rustix::process::ioctl_tiocsctty(&slave)?;
     rustix::stdio::dup2_stdin(&slave)?;
     rustix::stdio::dup2_stdout(&slave)?;

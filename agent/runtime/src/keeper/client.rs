@@ -12,8 +12,10 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::Exit;
-use super::protocol::{self, CodecError, ContainerStatus, ErrorKind, Message, Reply, Request, VERSION};
-use crate::container::{ContainerSpec, WindowSize};
+use super::protocol::{
+    self, CodecError, ContainerStatus, ErrorKind, ExecStatus, Message, Reply, Request, VERSION,
+};
+use crate::container::{ContainerSpec, ExecSpec, WindowSize};
 
 /// How long a keeper may take to answer. It does one thing at a time, and
 /// deleting a container may wait for its last processes.
@@ -39,8 +41,17 @@ pub struct Created {
 /// Something a keeper tells without being asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Always first: all containers at this moment.
-    Snapshot(Vec<ContainerStatus>),
+    /// Always first: all containers at this moment, and further processes in them.
+    Snapshot(Vec<ContainerStatus>, Vec<ExecStatus>),
+    /// A further process has ended, and its output is complete.
+    ExecExited {
+        /// Which.
+        id: String,
+        /// In which container.
+        container: String,
+        /// How.
+        exit: Exit,
+    },
     /// A container has ended; its log and exit record are complete.
     Exited {
         /// Which.
@@ -197,13 +208,43 @@ impl Client {
         self.done(Request::Attach { id: id.to_owned() }, &[socket])
     }
 
+    /// Runs a further process in a running container, with `socket` attached to
+    /// it from its first byte; answers its process id when it runs its program.
+    ///
+    /// # Errors
+    /// When there is no such container, it does not run, or the program cannot be run.
+    pub fn exec(
+        &mut self,
+        container: &str,
+        spec: &ExecSpec,
+        socket: Option<BorrowedFd<'_>>,
+    ) -> Result<i32, ClientError> {
+        let request = Request::Exec {
+            container: container.to_owned(),
+            spec: Box::new(spec.clone()),
+            attach: socket.is_some(),
+        };
+        match self.ask(request, socket.as_slice())? {
+            Reply::Created { pid, .. } => Ok(pid),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    /// Makes the keeper forget how a further process ended.
+    ///
+    /// # Errors
+    /// When it runs.
+    pub fn forget_exec(&mut self, id: &str) -> Result<(), ClientError> {
+        self.done(Request::ForgetExec { id: id.to_owned() }, &[])
+    }
+
     /// All containers the keeper holds.
     ///
     /// # Errors
     /// When the connection fails.
     pub fn list(&mut self) -> Result<Vec<ContainerStatus>, ClientError> {
         match self.ask(Request::List, &[])? {
-            Reply::Containers { containers } => Ok(containers),
+            Reply::Containers { containers, .. } => Ok(containers),
             other => Err(out_of_turn(&other)),
         }
     }
@@ -231,9 +272,9 @@ impl Client {
     /// When the connection fails.
     pub fn events(mut self) -> Result<EventReader, ClientError> {
         match self.ask(Request::Events, &[])? {
-            Reply::Containers { containers } => {
+            Reply::Containers { containers, execs } => {
                 self.socket.set_read_timeout(None)?;
-                Ok(EventReader { socket: self.socket, snapshot: Some(containers) })
+                Ok(EventReader { socket: self.socket, snapshot: Some((containers, execs)) })
             }
             other => Err(out_of_turn(&other)),
         }
@@ -283,7 +324,7 @@ impl Client {
 #[derive(Debug)]
 pub struct EventReader {
     socket: UnixStream,
-    snapshot: Option<Vec<ContainerStatus>>,
+    snapshot: Option<(Vec<ContainerStatus>, Vec<ExecStatus>)>,
 }
 
 impl EventReader {
@@ -292,11 +333,14 @@ impl EventReader {
     /// # Errors
     /// When the connection fails.
     pub fn next_event(&mut self) -> Result<Option<Event>, ClientError> {
-        if let Some(containers) = self.snapshot.take() {
-            return Ok(Some(Event::Snapshot(containers)));
+        if let Some((containers, execs)) = self.snapshot.take() {
+            return Ok(Some(Event::Snapshot(containers, execs)));
         }
         match receive(&mut self.socket)? {
             Some(Reply::Exited { id, exit }) => Ok(Some(Event::Exited { id, exit })),
+            Some(Reply::ExecExited { id, container, exit }) => {
+                Ok(Some(Event::ExecExited { id, container, exit }))
+            }
             Some(other) => Err(out_of_turn(&other)),
             None => Ok(None),
         }

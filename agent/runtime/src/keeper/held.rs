@@ -9,6 +9,7 @@ use super::protocol::{ContainerState, ContainerStatus};
 use super::server::poller::Watched;
 use super::stream::Streams;
 use crate::cgroup::Cgroup;
+use crate::plan::Namespaces;
 use crate::process::Gate;
 
 /// One container.
@@ -17,6 +18,8 @@ pub(crate) struct Held {
     pub(crate) id: Rc<str>,
     pub(crate) pid: i32,
     pub(crate) cgroup: Cgroup,
+    /// What a further process joins.
+    pub(crate) namespaces: Namespaces,
     pub(crate) phase: Phase,
     pub(crate) traceparent: Option<String>,
     /// Clients that asked for its deletion and are answered when it has ended.

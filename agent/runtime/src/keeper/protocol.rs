@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Exit;
-use crate::container::{ContainerSpec, WindowSize};
+use crate::container::{ContainerSpec, ExecSpec, WindowSize};
 
 /// Version of this protocol.
 pub const VERSION: u32 = 1;
@@ -55,16 +55,16 @@ pub enum Request {
         /// Of which container.
         id: String,
     },
-    /// Send a signal to a container's first process.
+    /// Send a signal to a container's first process, or to a further one.
     Kill {
-        /// Of which container.
+        /// Of which container, or which further process.
         id: String,
         /// The signal's number.
         signal: i32,
     },
-    /// Set the size of a container's terminal.
+    /// Set the size of a terminal.
     Resize {
-        /// Of which container.
+        /// Of which container, or which further process.
         id: String,
         /// The new size.
         size: WindowSize,
@@ -72,7 +72,22 @@ pub enum Request {
     /// Connect a stream socket, which comes along as a descriptor, to a
     /// container's input and output.
     Attach {
-        /// Of which container.
+        /// Of which container, or which further process.
+        id: String,
+    },
+    /// Run a further process in a running container. Answered when it runs its
+    /// program, or could not; the keeper serves others meanwhile.
+    Exec {
+        /// In which container.
+        container: String,
+        /// All of it.
+        spec: Box<ExecSpec>,
+        /// Whether a stream socket comes along that is attached from the first byte.
+        attach: bool,
+    },
+    /// Forget how a further process ended.
+    ForgetExec {
+        /// Which.
         id: String,
     },
     /// All containers.
@@ -102,9 +117,9 @@ pub enum Reply {
         /// The keeper's process.
         pid: i32,
     },
-    /// To `Create`.
+    /// To `Create` and `Exec`.
     Created {
-        /// The container's first process, in the keeper's numbering.
+        /// The process made, in the keeper's numbering.
         pid: i32,
         /// Steps and what each took, in microseconds.
         timings: Vec<(String, u64)>,
@@ -115,11 +130,23 @@ pub enum Reply {
     Containers {
         /// All of them.
         containers: Vec<ContainerStatus>,
+        /// Further processes in them that run, or whose end nobody has forgotten.
+        #[serde(default)]
+        execs: Vec<ExecStatus>,
     },
     /// An event: a container has ended, its log and exit record are complete.
     Exited {
         /// Which container.
         id: String,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// An event: a further process has ended, and its output is complete.
+    ExecExited {
+        /// Which.
+        id: String,
+        /// In which container.
+        container: String,
         /// How it ended.
         exit: Exit,
     },
@@ -165,6 +192,19 @@ pub struct ContainerStatus {
     pub pid: i32,
     /// Where it is in its life.
     pub state: ContainerState,
+    /// How it ended, once it has.
+    pub exit: Option<Exit>,
+}
+
+/// A further process in a container, as the keeper sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecStatus {
+    /// Its id.
+    pub id: String,
+    /// In which container.
+    pub container: String,
+    /// Its process, also after that has ended.
+    pub pid: i32,
     /// How it ended, once it has.
     pub exit: Option<Exit>,
 }

@@ -1,6 +1,6 @@
 //! The keeper's loop: one thread, one epoll instance, every event handled to
 //! its end before the next. `requests` are the verbs of clients, `exits` what
-//! happens when a container ends, `poller` the epoll instance.
+//! happens when a container ends, `execs` further processes in one, `poller` the epoll instance.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
 use super::attach::{Peer, Sent};
+use super::execution::Execution;
 use super::held::Held;
 use super::journal::Journal;
 use super::protocol::{CodecError, ErrorKind, Message, Reply};
@@ -20,6 +21,7 @@ use super::stream::CHUNK;
 use super::wire::{Connection, Read};
 use crate::process::Staging;
 
+mod execs;
 mod exits;
 pub(crate) mod poller;
 mod requests;
@@ -42,6 +44,8 @@ pub(crate) struct Server {
     journal: Journal,
     clients: BTreeMap<u64, Connection>,
     containers: BTreeMap<Rc<str>, Held>,
+    /// Further processes in them.
+    executions: BTreeMap<Rc<str>, Execution>,
     leaving: BTreeMap<u64, (Watch, Peer)>,
     /// Set once somebody asked for the keeper's end: who.
     stopping: Option<u64>,
@@ -60,6 +64,7 @@ impl Server {
             journal,
             clients: BTreeMap::new(),
             containers: BTreeMap::new(),
+            executions: BTreeMap::new(),
             leaving: BTreeMap::new(),
             stopping: None,
             accept_paused: false,
@@ -100,6 +105,8 @@ impl Server {
             Target::Listener => self.accept(),
             Target::Client => self.client_ready(token, flags),
             Target::Process(id) => self.process_ended(&id),
+            Target::Execution(id) => self.execution_ended(&id),
+            Target::Joining(id) => self.joining_ready(&id),
             Target::Leaving => self.leaving_ready(token),
             Target::Output(id, source) => self.with_streams(&id, |streams, buffer, poller| {
                 streams.output_ready(source, buffer, poller);
@@ -119,11 +126,15 @@ impl Server {
         id: &str,
         act: impl FnOnce(&mut super::stream::Streams, &mut [u8], &mut Poller),
     ) {
-        let Some(alive) = self.containers.get_mut(id).and_then(Held::alive) else {
+        let streams = match self.containers.get_mut(id) {
+            Some(held) => held.alive().map(|alive| &mut alive.streams),
+            None => self.executions.get_mut(id).and_then(Execution::streams),
+        };
+        let Some(streams) = streams else {
             return;
         };
-        act(&mut alive.streams, &mut self.buffer, &mut self.poller);
-        if let Some(error) = alive.streams.take_log_error() {
+        act(streams, &mut self.buffer, &mut self.poller);
+        if let Some(error) = streams.take_log_error() {
             self.journal.line(&format!("log of {id}: {error}; lines were lost"), None);
         }
     }
@@ -204,6 +215,9 @@ impl Server {
     fn drop_client(&mut self, token: u64) {
         if let Some(client) = self.clients.remove(&token) {
             self.poller.close(client.socket);
+            if client.waiting {
+                self.give_up_joining(token);
+            }
         }
     }
 

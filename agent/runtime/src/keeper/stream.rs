@@ -14,6 +14,7 @@ use super::attach::{Peer, Sent};
 use super::log::Log;
 use super::output::Source;
 use super::server::poller::{Poller, Target, Watch, Watched};
+use crate::process::Ends;
 
 /// So many bytes of input wait for the container before clients are not read.
 const MAX_INPUT: usize = 64 * 1024;
@@ -28,14 +29,15 @@ const MAX_DRAIN: usize = 8 * 1024 * 1024;
 /// One read.
 pub(crate) const CHUNK: usize = 64 * 1024;
 
-/// A container's input and output.
+/// The input and output of a container, or of a further process in one.
 #[derive(Debug)]
 pub(crate) struct Streams {
     input: Option<Watched>,
     outputs: [Option<Watched>; 2],
     terminal: Option<Watched>,
     framed: bool,
-    log: Log,
+    /// Only a container's own output is kept.
+    log: Option<Log>,
     /// The first failure to write the log, until somebody asks.
     log_error: Option<io::Error>,
     to_container: VecDeque<u8>,
@@ -43,17 +45,13 @@ pub(crate) struct Streams {
     pub(crate) peers: BTreeMap<u64, (Watch, Peer)>,
 }
 
-/// The descriptors [`crate::process::create`] gave for a container.
-#[derive(Debug)]
-pub(crate) struct Ends {
-    pub(crate) stdin: Option<OwnedFd>,
-    pub(crate) stdout: Option<OwnedFd>,
-    pub(crate) stderr: Option<OwnedFd>,
-    pub(crate) terminal: Option<OwnedFd>,
-}
-
 impl Streams {
-    pub(crate) fn new(id: &Rc<str>, ends: Ends, log: Log, poller: &mut Poller) -> io::Result<Streams> {
+    pub(crate) fn new(
+        id: &Rc<str>,
+        ends: Ends,
+        log: Option<Log>,
+        poller: &mut Poller,
+    ) -> io::Result<Streams> {
         let mut output = |end: Option<OwnedFd>, source| {
             let target = Target::Output(id.clone(), source);
             end.map(|fd| poller.watch(fd, target, Some(EventFlags::IN))).transpose()
@@ -182,8 +180,7 @@ impl Streams {
                 if let Some(output) = slot.take() {
                     poller.close(output);
                 }
-                let finished = self.log.finish(source);
-                self.note(finished);
+                self.finish_log(source);
                 0
             }
         }
@@ -203,18 +200,26 @@ impl Streams {
                 // No process has it open any more. The descriptor stays for resizing.
                 let _ = terminal.want(poller, None);
                 self.input_ended = true;
-                let finished = self.log.finish(Source::Stdout);
-                self.note(finished);
+                self.finish_log(Source::Stdout);
                 0
             }
         }
     }
 
     fn publish(&mut self, source: Source, bytes: &[u8]) {
-        let appended = self.log.append(source, bytes);
-        self.note(appended);
+        if let Some(log) = &mut self.log {
+            let appended = log.append(source, bytes);
+            self.note(appended);
+        }
         for (_, peer) in self.peers.values_mut() {
             peer.queue(source, bytes);
+        }
+    }
+
+    fn finish_log(&mut self, source: Source) {
+        if let Some(log) = &mut self.log {
+            let finished = log.finish(source);
+            self.note(finished);
         }
     }
 
@@ -304,8 +309,7 @@ impl Streams {
             }
         }
         for source in [Source::Stdout, Source::Stderr] {
-            let finished = self.log.finish(source);
-            self.note(finished);
+            self.finish_log(source);
         }
         let [stdout, stderr] = self.outputs;
         for watched in [stdout, stderr, self.input, self.terminal].into_iter().flatten() {

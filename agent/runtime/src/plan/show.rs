@@ -100,8 +100,13 @@ impl fmt::Display for InitStep {
                 let stdin = if *stdin { "pipe" } else { "null" };
                 write!(f, "open-pipes stdin={stdin} owner={}:{}", owner.uid, owner.gid)
             }
-            InitStep::OpenTerminal { size, owner } => {
-                write!(f, "open-terminal {}x{} owner={}:{}", size.columns, size.rows, owner.uid, owner.gid)
+            InitStep::OpenTerminal { size, owner, console } => {
+                let console = if *console { " console" } else { "" };
+                write!(
+                    f,
+                    "open-terminal {}x{} owner={}:{}{console}",
+                    size.columns, size.rows, owner.uid, owner.gid
+                )
             }
             InitStep::Mask(path) => write!(f, "mask {}", path.display()),
             InitStep::ReadOnly(path) => write!(f, "read-only {}", path.display()),

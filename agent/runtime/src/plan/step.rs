@@ -251,12 +251,14 @@ pub enum InitStep {
         /// Who owns them.
         owner: Owner,
     },
-    /// Makes a terminal and attaches it as `/dev/console`.
+    /// Makes a terminal of the container's devpts.
     OpenTerminal {
         /// Its size.
         size: WindowSize,
         /// Who owns it.
         owner: Owner,
+        /// Attaches it as `/dev/console`.
+        console: bool,
     },
     /// Hides a file or directory, if it exists.
     Mask(PathBuf),

@@ -39,6 +39,12 @@ pub(crate) fn pair() -> io::Result<(KeeperEnd, InitEnd)> {
     Ok((KeeperEnd(keeper), InitEnd(init)))
 }
 
+impl AsFd for KeeperEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl KeeperEnd {
     pub(crate) fn send(&self, message: &ToInit, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         send(self.0.as_fd(), message, descriptors)

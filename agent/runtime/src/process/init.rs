@@ -15,11 +15,12 @@ use crate::execute::host::Host;
 use crate::execute::init::Init;
 use crate::execute::{StepError, Timings};
 use crate::plan::Plan;
+use crate::plan::step::InitStep;
 use crate::seccomp::Instruction;
 use crate::sys::descriptor::exit;
 
 /// Exit code of a child that was given up or failed; nobody but the keeper sees it.
-const GIVEN_UP: i32 = 125;
+pub(super) const GIVEN_UP: i32 = 125;
 
 /// Everything the child starts with.
 pub(super) struct Start<'a> {
@@ -48,7 +49,12 @@ fn live(start: Start<'_>) {
     let mut init = Init::new(host, root, channel);
     init.filter = filter;
     init.ignored_signals = ignored_signals;
-    let result = init.run(&plan.init, &mut timings);
+    go(init, &plan.init, timings, executable)
+}
+
+/// The steps, the gate, the program.
+pub(super) fn go(mut init: Init, steps: &[InitStep], mut timings: Timings, executable: &Executable) -> ! {
+    let result = init.run(steps, &mut timings);
     // From here on descriptors that values still own may be closed: nothing is dropped any more.
     let message = match result {
         Ok(()) => FromInit::Ready { timings: timings.into_inner() },
@@ -72,7 +78,7 @@ fn receive_root(channel: &InitEnd) -> Option<OwnedFd> {
     }
 }
 
-fn failed(error: &StepError) -> FromInit {
+pub(super) fn failed(error: &StepError) -> FromInit {
     let errno = error.source.raw_os_error().unwrap_or(0);
     let object = match errno {
         // No number to send: the words go with the object.

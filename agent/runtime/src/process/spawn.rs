@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Instant;
 
 use rustix::process::{Signal, WaitId, WaitIdOptions};
@@ -12,11 +13,13 @@ use super::exec::Executable;
 use super::init::{self, Start};
 use super::message::{FromInit, Streams, ToInit};
 use super::{CreateError, Gate, Spawned, Staging};
+use crate::capabilities::CapSet;
 use crate::cgroup::Cgroup;
 use crate::container::ContainerSpec;
 use crate::execute::host::{Host, Visit};
 use crate::execute::{StepError, Timings};
 use crate::plan::{Filter, HostFacts, Namespaces, Network, plan};
+use crate::seccomp::Instruction;
 
 pub(super) fn create(
     spec: &ContainerSpec,
@@ -30,11 +33,7 @@ pub(super) fn create(
     let plan = plan(spec, facts)?;
     let executable = Executable::new(&plan.program)
         .map_err(|_| CreateError::Invalid("process: a NUL byte in an argument or variable".to_owned()))?;
-    let filter = match &plan.filter {
-        Filter::Default => Some(staging.filters.get(plan.capabilities)?),
-        Filter::Own(program) => Some(program.as_slice().into()),
-        Filter::None => None,
-    };
+    let filter = filter(&plan.filter, plan.capabilities, staging)?;
     timings.add("plan", since);
 
     let cgroup = Cgroup::open_in(staging.layout.clone(), &plan.cgroup)?;
@@ -77,7 +76,21 @@ pub(super) fn create(
     let program = plan.program.args.first().cloned().unwrap_or_default();
     let Ends { stdin, stdout, stderr, terminal } = ends;
     let gate = Gate { channel: keeper_end, program };
-    Ok(Spawned { pid, pidfd, stdin, stdout, stderr, terminal, gate, cgroup, timings: timings.into_inner() })
+    let (namespaces, timings) = (plan.namespaces, timings.into_inner());
+    Ok(Spawned { pid, pidfd, stdin, stdout, stderr, terminal, gate, cgroup, namespaces, timings })
+}
+
+/// The system call filter of a process with this bounding set.
+pub(super) fn filter(
+    wanted: &Filter,
+    capabilities: CapSet,
+    staging: &Staging,
+) -> Result<Option<Rc<[Instruction]>>, CreateError> {
+    Ok(match wanted {
+        Filter::Default => Some(staging.filters.get(capabilities)?),
+        Filter::Own(program) => Some(program.as_slice().into()),
+        Filter::None => None,
+    })
 }
 
 /// What errors call it: there is no better name for a descriptor.
@@ -105,10 +118,14 @@ fn meet(channel: &KeeperEnd, host: &Host<'_>, id: &str, timings: &mut Timings) -
 
 /// Clones into the cgroup where the kernel can (version 2 since Linux 5.7), else beside it.
 fn clone_child(namespaces: &Namespaces, cgroup: &Cgroup) -> io::Result<(Cloned, bool)> {
-    let flags = clone_flags(namespaces);
+    clone_into(clone_flags(namespaces), cgroup)
+}
+
+/// As [`clone_child`], with these flags.
+pub(super) fn clone_into(flags: u64, cgroup: &Cgroup) -> io::Result<(Cloned, bool)> {
     if let Some(cgroup) = cgroup.v2_directory().transpose()? {
-        // SAFETY: the keeper has one thread (see the crate's contract), and the child only runs `init::run`,
-        // which never returns.
+        // SAFETY: the keeper has one thread (see the crate's contract), and the child only runs
+        // `init::run` or `join::run`, which never return.
         match unsafe { clone3(flags, Some(cgroup.as_fd())) } {
             Err(error) if matches!(error.raw_os_error(), Some(libc::E2BIG | libc::EINVAL)) => {}
             cloned => return Ok((cloned?, true)),
@@ -130,13 +147,33 @@ fn clone_flags(namespaces: &Namespaces) -> u64 {
     wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| u64::from(flag.unsigned_abs())).sum()
 }
 
-/// The keeper's ends of the child's standard streams.
-#[derive(Default)]
-struct Ends {
-    stdin: Option<OwnedFd>,
-    stdout: Option<OwnedFd>,
-    stderr: Option<OwnedFd>,
-    terminal: Option<OwnedFd>,
+/// The keeper's ends of a child's standard streams.
+#[derive(Debug, Default)]
+pub struct Ends {
+    /// Write end of its standard input, if that is a pipe.
+    pub stdin: Option<OwnedFd>,
+    /// Read end of its standard output; `None` with a terminal.
+    pub stdout: Option<OwnedFd>,
+    /// Read end of its standard error; `None` with a terminal.
+    pub stderr: Option<OwnedFd>,
+    /// Master side of its terminal.
+    pub terminal: Option<OwnedFd>,
+}
+
+impl Ends {
+    /// Sorts what came with [`FromInit::Streams`].
+    pub(super) fn of(streams: Streams, descriptors: Vec<OwnedFd>) -> Ends {
+        let mut descriptors = descriptors.into_iter();
+        match streams {
+            Streams::Terminal => Ends { terminal: descriptors.next(), ..Ends::default() },
+            Streams::Pipes { stdin } => Ends {
+                stdin: if stdin { descriptors.next() } else { None },
+                stdout: descriptors.next(),
+                stderr: descriptors.next(),
+                terminal: None,
+            },
+        }
+    }
 }
 
 fn wait_until_ready(channel: &KeeperEnd, id: &str) -> Result<(Ends, Vec<(String, u64)>), CreateError> {
@@ -144,33 +181,32 @@ fn wait_until_ready(channel: &KeeperEnd, id: &str) -> Result<(Ends, Vec<(String,
     loop {
         let message = channel.receive().map_err(|error| failed("wait-for-child", id, error))?;
         match message {
-            Some((FromInit::Streams(streams), descriptors)) => {
-                let mut descriptors = descriptors.into_iter();
-                match streams {
-                    Streams::Terminal => ends.terminal = descriptors.next(),
-                    Streams::Pipes { stdin } => {
-                        ends.stdin = if stdin { descriptors.next() } else { None };
-                        ends.stdout = descriptors.next();
-                        ends.stderr = descriptors.next();
-                    }
-                }
-            }
+            Some((FromInit::Streams(streams), descriptors)) => ends = Ends::of(streams, descriptors),
             Some((FromInit::Ready { timings }, _)) => return Ok((ends, timings)),
-            Some((FromInit::Failed { step, object, errno: 0 }, _)) => {
-                return Err(failed(&step, object, io::Error::other("it is not as it must be")));
-            }
             Some((FromInit::Failed { step, object, errno }, _)) => {
-                return Err(failed(&step, object, io::Error::from_raw_os_error(errno)));
+                return Err(step_failed(&step, object, errno));
             }
-            Some((FromInit::NotExecuted { .. }, _)) | None => {
-                let source = io::Error::new(io::ErrorKind::UnexpectedEof, "the child ended without a word");
-                return Err(failed("wait-for-child", id, source));
-            }
+            Some((FromInit::NotExecuted { .. }, _)) | None => return Err(silent(id)),
         }
     }
 }
 
-fn failed(step: &str, object: impl Into<String>, source: io::Error) -> CreateError {
+/// A step that the child says it could not do.
+pub(super) fn step_failed(step: &str, object: String, errno: i32) -> CreateError {
+    let source = match errno {
+        0 => io::Error::other("it is not as it must be"),
+        errno => io::Error::from_raw_os_error(errno),
+    };
+    failed(step, object, source)
+}
+
+/// A child that died before it could say why.
+pub(super) fn silent(id: &str) -> CreateError {
+    let source = io::Error::new(io::ErrorKind::UnexpectedEof, "the child ended without a word");
+    failed("wait-for-child", id, source)
+}
+
+pub(super) fn failed(step: &str, object: impl Into<String>, source: io::Error) -> CreateError {
     StepError { step: step.to_owned(), object: object.into(), source }.into()
 }
 

@@ -140,6 +140,7 @@ pub(crate) struct Handles {
     pub stderr: Option<std::os::fd::OwnedFd>,
     pub terminal: Option<std::os::fd::OwnedFd>,
     pub cgroup: Cgroup,
+    pub namespaces: agent_runtime::plan::Namespaces,
 }
 
 /// How a container ended.
@@ -154,8 +155,8 @@ pub(crate) struct Ran {
 
 impl Running {
     pub(crate) fn start(spawned: Spawned) -> Result<Running, StartError> {
-        let Spawned { pid, pidfd, stdin, stdout, stderr, terminal, gate, cgroup, .. } = spawned;
-        let rest = Handles { pidfd, stdin, stdout, stderr, terminal, cgroup };
+        let Spawned { pid, pidfd, stdin, stdout, stderr, terminal, gate, cgroup, namespaces, .. } = spawned;
+        let rest = Handles { pidfd, stdin, stdout, stderr, terminal, cgroup, namespaces };
         let running = Running { pid, spawned: Some(rest) };
         gate.open()?;
         Ok(running)

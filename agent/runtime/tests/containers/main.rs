@@ -6,6 +6,7 @@ mod attest;
 mod calls;
 mod cgroups;
 mod confinement;
+mod execs;
 mod failures;
 mod hostile;
 mod lab;

@@ -54,6 +54,7 @@ impl Server {
             self.journal.line(&format!("exit record of {id}: {error}"), trace.as_deref());
         }
         self.let_go(id, finished);
+        self.end_executions(id);
         let oom = if exit.oom_killed { " out of memory" } else { "" };
         self.journal.line(&format!("exit {id} code={code}{oom}"), trace.as_deref());
         if is_news {
@@ -65,7 +66,7 @@ impl Server {
     }
 
     /// Clients still get what the container wrote last.
-    fn let_go(&mut self, id: &str, finished: Finished) {
+    pub(super) fn let_go(&mut self, id: &str, finished: Finished) {
         if let Some(error) = finished.log_error {
             self.journal.line(&format!("log of {id}: {error}; lines were lost"), None);
         }
@@ -106,12 +107,13 @@ impl Server {
             let Some(pid) = status.pid() else {
                 return;
             };
-            // A container's own process is reaped through its descriptor, by its event.
-            if self
+            // A container's own process is reaped through its descriptor, by its event; a further one too.
+            let is_own = self
                 .containers
                 .values()
-                .any(|held| held.pid == pid.as_raw() && held.state() != ContainerState::Exited)
-            {
+                .any(|held| held.pid == pid.as_raw() && held.state() != ContainerState::Exited);
+            let is_further = self.executions.values().any(|execution| execution.is_process(pid.as_raw()));
+            if is_own || is_further {
                 return;
             }
             if waitpid(pid, Some(WaitPidFlag::WNOHANG)).is_err() {

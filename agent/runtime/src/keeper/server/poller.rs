@@ -22,6 +22,10 @@ pub(crate) enum Target {
     Client,
     /// A container's first process.
     Process(Rc<str>),
+    /// A further process in a container.
+    Execution(Rc<str>),
+    /// A further process that has not run its program yet has something to say.
+    Joining(Rc<str>),
     /// A container's output pipe.
     Output(Rc<str>, Source),
     /// A container's input pipe.

@@ -18,7 +18,7 @@ impl Refused {
     }
 
     pub(super) fn not_found(id: &str) -> Refused {
-        Refused::new(ErrorKind::NotFound, format!("no container {id:?}"))
+        Refused::new(ErrorKind::NotFound, format!("no container or process {id:?}"))
     }
 }
 
@@ -51,6 +51,10 @@ impl Server {
             Request::Kill { id, signal } => self.kill(&id, signal),
             Request::Resize { id, size } => self.resize(&id, size),
             Request::Attach { id } => self.attach(&id, descriptors.pop()),
+            Request::Exec { container, spec, attach } => {
+                return self.exec(token, &container, &spec, attach, descriptors.pop());
+            }
+            Request::ForgetExec { id } => self.forget_exec(&id),
             Request::List => Ok(self.list()),
             Request::Delete { id } => return self.delete(token, &id, trace.as_deref()),
             Request::Events => {
@@ -74,6 +78,9 @@ impl Server {
     }
 
     fn list(&self) -> Reply {
-        Reply::Containers { containers: self.containers.values().map(super::Held::status).collect() }
+        Reply::Containers {
+            containers: self.containers.values().map(super::Held::status).collect(),
+            execs: self.executions.values().filter_map(super::Execution::status).collect(),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What clients can do to containers. Each verb checks first and changes
 //! nothing when it refuses.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -14,12 +15,13 @@ use super::Server;
 use super::poller::Target;
 use super::requests::Refused;
 use crate::container::{ContainerSpec, WindowSize};
+use crate::keeper::execution::Execution;
 use crate::keeper::exit;
 use crate::keeper::held::{Alive, Held, Phase};
 use crate::keeper::log::Log;
 use crate::keeper::protocol::{ContainerState, ErrorKind, Reply};
-use crate::keeper::stream::{Ends, MAX_PEERS, Streams};
-use crate::process::{self, Spawned, StartError};
+use crate::keeper::stream::{MAX_PEERS, Streams};
+use crate::process::{self, Ends, Spawned, StartError};
 
 /// The last real-time signal.
 const LAST_SIGNAL: i32 = 64;
@@ -68,10 +70,11 @@ impl Server {
             .map_err(|error| of("state directory")(error.into()))?;
         let log = Log::open(&state_dir, spec.log).map_err(of("log"))?;
         let spawned = process::create_with(spec, netns.map(AsFd::as_fd), mounts, &self.staging)?;
-        let Spawned { pid, pidfd, stdin, stdout, stderr, terminal, gate, cgroup, timings } = spawned;
+        let Spawned { pid, pidfd, stdin, stdout, stderr, terminal, gate, cgroup, namespaces, timings } =
+            spawned;
         let id: Rc<str> = spec.id.as_str().into();
         let ends = Ends { stdin, stdout, stderr, terminal };
-        let watched = Streams::new(&id, ends, log, &mut self.poller).and_then(|streams| {
+        let watched = Streams::new(&id, ends, Some(log), &mut self.poller).and_then(|streams| {
             let process = self.poller.adopt(pidfd, Target::Process(id.clone()), Some(EventFlags::IN))?;
             Ok((streams, process))
         });
@@ -87,8 +90,9 @@ impl Server {
         };
         let alive = Alive { process, gate: Some(gate), start_failed: false, streams, state_dir };
         let phase = Phase::Alive(Box::new(alive));
+        let deleters = Vec::new();
         self.containers
-            .insert(id.clone(), Held { id, pid, cgroup, phase, traceparent, deleters: Vec::new() });
+            .insert(id.clone(), Held { id, pid, cgroup, namespaces, phase, traceparent, deleters });
         Ok((pid, timings))
     }
 
@@ -121,8 +125,11 @@ impl Server {
     }
 
     pub(super) fn kill(&mut self, id: &str, signal: i32) -> Result<Reply, Refused> {
-        let held = self.containers.get_mut(id).ok_or_else(|| Refused::not_found(id))?;
-        let Some(alive) = held.alive() else {
+        let process = match self.containers.get_mut(id) {
+            Some(held) => held.alive().map(|alive| alive.process.fd.as_fd()),
+            None => self.executions.get(id).ok_or_else(|| Refused::not_found(id))?.process(),
+        };
+        let Some(process) = process else {
             return Err(in_state(id, ContainerState::Exited));
         };
         if !(1..=LAST_SIGNAL).contains(&signal) {
@@ -131,7 +138,7 @@ impl Server {
                 format!("{signal} is not a signal that can be sent"),
             ));
         }
-        match crate::sys::signal::send(alive.process.fd.as_fd(), signal) {
+        match crate::sys::signal::send(process, signal) {
             Ok(()) => Ok(Reply::Done),
             // Gone: it has ended and is about to be reaped, which is as good.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(Reply::Done),
@@ -140,12 +147,9 @@ impl Server {
     }
 
     pub(super) fn resize(&mut self, id: &str, size: WindowSize) -> Result<Reply, Refused> {
-        let held = self.containers.get_mut(id).ok_or_else(|| Refused::not_found(id))?;
-        let Some(alive) = held.alive() else {
-            return Err(in_state(id, ContainerState::Exited));
-        };
-        let Some(terminal) = alive.streams.terminal() else {
-            return Err(Refused::new(ErrorKind::State, format!("container {id} has no terminal")));
+        let (_, streams) = find_streams(&mut self.containers, &mut self.executions, id)?;
+        let Some(terminal) = streams.terminal() else {
+            return Err(Refused::new(ErrorKind::State, format!("{id} has no terminal")));
         };
         let size =
             rustix::termios::Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
@@ -155,22 +159,17 @@ impl Server {
     }
 
     pub(super) fn attach(&mut self, id: &str, socket: Option<OwnedFd>) -> Result<Reply, Refused> {
-        let held = self.containers.get_mut(id).ok_or_else(|| Refused::not_found(id))?;
-        let id = held.id.clone();
-        let Some(alive) = held.alive() else {
-            return Err(in_state(&id, ContainerState::Exited));
-        };
-        let socket = socket
-            .filter(|socket| socket_type(socket) == Ok(rustix::net::SocketType::STREAM))
-            .ok_or_else(|| Refused::new(ErrorKind::Invalid, "attach needs a stream socket"))?;
-        if alive.streams.peers.len() >= MAX_PEERS {
+        let socket = attachable(socket)?;
+        let (id, streams) = find_streams(&mut self.containers, &mut self.executions, id)?;
+        let attached = if streams.peers.len() >= MAX_PEERS {
             let message = format!("{MAX_PEERS} clients are attached to {id} already");
-            return Err(Refused::new(ErrorKind::State, message));
-        }
-        match alive.streams.attach(&id, socket, &mut self.poller) {
-            Ok(()) => Ok(Reply::Done),
-            Err(error) => Err(Refused::new(ErrorKind::Failed, format!("attach to {id}: {error}"))),
-        }
+            Err(Refused::new(ErrorKind::State, message))
+        } else {
+            streams
+                .attach(&id, socket, &mut self.poller)
+                .map_err(|error| Refused::new(ErrorKind::Failed, format!("attach to {id}: {error}")))
+        };
+        attached.map(|()| Reply::Done)
     }
 
     pub(super) fn delete(
@@ -210,6 +209,7 @@ impl Server {
             return Err(Refused::new(ErrorKind::Failed, error.to_string()));
         }
         self.containers.remove(id);
+        self.forget_executions(id);
         Ok(Reply::Done)
     }
 
@@ -232,6 +232,32 @@ impl Server {
     }
 }
 
+/// The streams of a living container, or of a further process that runs in one.
+fn find_streams<'a>(
+    containers: &'a mut BTreeMap<Rc<str>, Held>,
+    executions: &'a mut BTreeMap<Rc<str>, Execution>,
+    id: &str,
+) -> Result<(Rc<str>, &'a mut Streams), Refused> {
+    let (id, streams) = match containers.get_mut(id) {
+        Some(held) => (held.id.clone(), held.alive().map(|alive| &mut alive.streams)),
+        None => {
+            let execution = executions.get_mut(id).ok_or_else(|| Refused::not_found(id))?;
+            (execution.id.clone(), execution.streams())
+        }
+    };
+    match streams {
+        Some(streams) => Ok((id, streams)),
+        None => Err(in_state(&id, ContainerState::Exited)),
+    }
+}
+
+/// A socket to attach: only a stream keeps the order of what it carries.
+pub(super) fn attachable(socket: Option<OwnedFd>) -> Result<OwnedFd, Refused> {
+    socket
+        .filter(|socket| socket_type(socket) == Ok(rustix::net::SocketType::STREAM))
+        .ok_or_else(|| Refused::new(ErrorKind::Invalid, "attach needs a stream socket"))
+}
+
 /// Why a container was not made.
 #[derive(Debug, thiserror::Error)]
 enum CreateFailed {
@@ -241,7 +267,7 @@ enum CreateFailed {
     Records(&'static str, #[source] io::Error),
 }
 
-fn in_state(id: &str, state: ContainerState) -> Refused {
+pub(super) fn in_state(id: &str, state: ContainerState) -> Refused {
     let state = match state {
         ContainerState::Created => "created, not started",
         ContainerState::Running => "running",
