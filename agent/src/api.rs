@@ -4,6 +4,7 @@
 
 mod attach;
 mod container;
+mod exec;
 mod image;
 mod log;
 mod node;

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use proto::v1::node_control_server::NodeControlServer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -68,8 +67,7 @@ impl Cluster {
             let Some(listener) = listener else { return Ok(()) };
             let listener = TcpListener::from_std(listener)
                 .map_err(|error| Failure::System("cannot listen for controllers", error))?;
-            Ok(server::serve_tls(listener, NodeControlServer::new(self.api), current, self.stop.clone())
-                .await?)
+            Ok(server::serve_tls(listener, server::services(&self.api), current, self.stop.clone()).await?)
         };
         let (served, (), ()) = tokio::join!(serving, session.run(), renewal);
         served

@@ -165,8 +165,8 @@ async fn serve(
     let docker = server::bind_unix(&docker_socket)?;
     parts.spawn(done(agent_docker::serve(docker, engine.clone(), stop.clone().cancelled_owned())));
     let unix_stop = stop.clone();
-    let unix_api = api.clone();
-    parts.spawn(async move { Ok(server::serve_unix(listener, unix_api, unix_stop).await?) });
+    let services = server::services(&api);
+    parts.spawn(async move { Ok(server::serve_unix(listener, services, unix_stop).await?) });
     info!(socket = %socket.display(), docker_socket = %docker_socket.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     let node = Node { name, address: advertised(config), labels: config.labels() };
     let cluster =

@@ -27,18 +27,21 @@ pub fn describe(error: &dyn Error) -> String {
 /// The status of a failed or refused engine call.
 pub fn engine(error: &EngineError) -> Status {
     let code = match error {
-        EngineError::NoSuchContainer(_) | EngineError::NoSuchImage(_) => Code::NotFound,
+        EngineError::NoSuchContainer(_) | EngineError::NoSuchImage(_) | EngineError::NoSuchExec(_) => {
+            Code::NotFound
+        }
         EngineError::Ambiguous(..) | EngineError::Invalid { .. } => Code::InvalidArgument,
         EngineError::NameTaken { .. } => Code::AlreadyExists,
-        EngineError::State { .. } | EngineError::Start { .. } | EngineError::Network(_) => {
-            Code::FailedPrecondition
-        }
+        EngineError::State { .. }
+        | EngineError::Start { .. }
+        | EngineError::Exec { .. }
+        | EngineError::Network(_) => Code::FailedPrecondition,
         EngineError::Image(error) => return pull(error),
         EngineError::Closed => Code::Unavailable,
         _ => Code::Internal,
     };
     let mut status = Status::new(code, describe(error));
-    if let EngineError::Start { exit_code, .. } = error {
+    if let EngineError::Start { exit_code, .. } | EngineError::Exec { exit_code, .. } = error {
         status.metadata_mut().insert("exit-code", (*exit_code).into());
     }
     status

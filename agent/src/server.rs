@@ -2,7 +2,6 @@
 //! host, and TLS 1.3 for controllers and administrators of the cluster, whose
 //! client certificate says which of the two they are.
 
-use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -10,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::v1::exec_server::ExecServer;
 use proto::v1::node_control_server::NodeControlServer;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -17,9 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
-use tonic::body::Body;
-use tonic::server::NamedService;
-use tonic::service::interceptor::InterceptedService;
+use tonic::service::{InterceptorLayer, Routes};
 use tonic::transport::Server;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tonic::{Request, Status};
@@ -90,17 +88,22 @@ fn remove_dead(path: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }
 
+/// All services of a node.
+pub fn services(api: &Api) -> Routes {
+    Routes::new(NodeControlServer::new(api.clone())).add_service(ExecServer::new(api.clone()))
+}
+
 /// Serves whoever may open the socket, until `stop`.
 ///
 /// # Errors
 /// When serving fails.
 pub async fn serve_unix(
     listener: UnixListener,
-    api: Api,
+    services: Routes,
     stop: CancellationToken,
 ) -> Result<(), ServerError> {
     Server::builder()
-        .add_service(NodeControlServer::new(api))
+        .add_routes(services)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned())
         .await?;
     Ok(())
@@ -110,25 +113,21 @@ pub async fn serve_unix(
 ///
 /// # Errors
 /// When serving fails.
-pub async fn serve_tls<S>(
+pub async fn serve_tls(
     listener: TcpListener,
-    service: S,
+    services: Routes,
     identity: watch::Receiver<Arc<Identity>>,
     stop: CancellationToken,
-) -> Result<(), ServerError>
-where
-    S: tower::Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
-    S: NamedService + Clone + Send + Sync + 'static,
-    S::Future: Send + 'static,
-{
+) -> Result<(), ServerError> {
     let cluster = identity.borrow().cluster_id.clone();
-    let service = InterceptedService::new(service, move |request| admit(request, &cluster));
+    let admission = InterceptorLayer::new(move |request| admit(request, &cluster));
     let (accepted, incoming) = mpsc::channel(16);
     tokio::spawn(accept(listener, identity, accepted, stop.clone()));
     Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .add_service(service)
+        .layer(admission)
+        .add_routes(services)
         .serve_with_incoming_shutdown(ReceiverStream::new(incoming), stop.cancelled_owned())
         .await?;
     Ok(())

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub mod attach;
 pub(crate) mod create;
 pub(crate) mod event;
+pub mod exec;
 pub(crate) mod files;
 pub(crate) mod identity;
 pub mod isolation;

@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 
 use self::boot::Boots;
 use crate::attestor::{Attestations, Attestor};
+use crate::container::exec::Execs;
 use crate::container::record::Entry;
 use crate::container::{
     Container, ContainerConfig, ContainerEvent, ContainerEventKind, WindowSize, event, identity,
@@ -26,6 +27,7 @@ use crate::{Attachment, EngineConfig, EngineError, Exit, LogEntry, LogOptions, S
 
 mod boot;
 mod control;
+mod exec;
 mod open;
 mod restart;
 
@@ -54,6 +56,7 @@ pub(crate) struct Inner {
     pub(crate) attestor: Arc<Attestor>,
     entries: Mutex<BTreeMap<String, Arc<Entry>>>,
     services: Mutex<Vec<PublishedPort>>,
+    pub(crate) execs: Execs,
     pub(crate) publishing: tokio::sync::Mutex<()>,
     events: broadcast::Sender<ContainerEvent>,
     /// The same in words, with what happens to other objects.

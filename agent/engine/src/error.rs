@@ -60,6 +60,19 @@ pub enum EngineError {
         /// there, 126 when it cannot be executed, else 125.
         exit_code: i32,
     },
+    /// There is no such further process.
+    #[error("no process {0:?} was run in a container here, or its end is long forgotten")]
+    NoSuchExec(String),
+    /// A program could not be run in a running container.
+    #[error("cannot run it in container {id}: {reason}")]
+    Exec {
+        /// First 12 digits of the container's id.
+        id: String,
+        /// The step and the kernel's word.
+        reason: String,
+        /// As for [`EngineError::Start`].
+        exit_code: i32,
+    },
     /// The keeper answered with an error, or not at all.
     #[error("keeper: {0}")]
     Keeper(String),

@@ -23,6 +23,7 @@ pub mod snapshot;
 pub use attestor::Attestations;
 pub use config::EngineConfig;
 pub use container::attach::Attachment;
+pub use container::exec::{ExecConfig, ExecInfo};
 pub use container::isolation;
 pub use container::logs::{LogEntry, LogOptions};
 pub use container::{

@@ -2,8 +2,10 @@
 //!
 //! The inheritable and ambient sets are always empty: no function here can say otherwise.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
+use std::str::FromStr;
 
 use oci_spec::runtime::Capability;
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -70,6 +72,12 @@ impl CapSet {
             bits |= CapSet::named(&capability.to_string()).0;
         }
         CapSet(bits)
+    }
+
+    /// The set as an OCI specification lists it.
+    pub fn to_oci(self) -> HashSet<Capability> {
+        let members = NAMES.iter().enumerate().filter(|(number, _)| self.0 >> number & 1 == 1);
+        members.filter_map(|(_, name)| Capability::from_str(name).ok()).collect()
     }
 
     /// The capability called `name`, with or without `CAP_`; empty when there is none.
@@ -143,5 +151,6 @@ mod tests {
     #[test]
     fn names_round_trip_through_display() {
         assert_eq!(CapSet(1 << 21 | 1).to_string(), "CHOWN,SYS_ADMIN");
+        assert_eq!(CapSet::from_oci(&CapSet::ALL.to_oci()), CapSet::ALL);
     }
 }

@@ -19,7 +19,23 @@ const PIECE: usize = 32 * 1024;
 /// Bytes in front of each frame: stream, three zeros, length.
 const FRAME_HEAD: usize = 8;
 
-type Output = mpsc::Sender<Result<v1::AttachContainerResponse, Status>>;
+/// Where output goes, and how it is said there.
+pub(super) struct Output<T> {
+    pub(super) to: mpsc::Sender<Result<T, Status>>,
+    /// Of some bytes, and whether they are of the error output.
+    pub(super) say: fn(Vec<u8>, bool) -> T,
+}
+
+impl<T> Output<T> {
+    /// Whether anybody took it.
+    async fn send(&self, data: Vec<u8>, stderr: bool) -> bool {
+        self.to.send(Ok((self.say)(data, stderr))).await.is_ok()
+    }
+}
+
+fn said(data: Vec<u8>, stderr: bool) -> v1::AttachContainerResponse {
+    v1::AttachContainerResponse { data, stderr, opened: None }
+}
 
 pub(super) async fn attach(
     api: &Api,
@@ -33,40 +49,53 @@ pub(super) async fn attach(
     let attachment = api.engine.attach(&container.id).await.map_err(|fault| error::engine(&fault))?;
     let raw = attachment.raw;
     let (from, to) = tokio::io::split(attachment);
-    let (output, stream) = mpsc::channel(STREAM_QUEUE);
+    let (to_client, stream) = mpsc::channel(STREAM_QUEUE);
     let engine = api.engine.clone();
+    if open.describe {
+        let opened = v1::AttachOpened {
+            id: container.id.clone(),
+            name: container.name.clone(),
+            terminal: container.config.terminal,
+            stdin: container.config.open_stdin || container.config.terminal,
+            running: container.pid.is_some(),
+        };
+        // The channel is new and has room.
+        let _ = to_client
+            .try_send(Ok(v1::AttachContainerResponse { opened: Some(opened), ..Default::default() }));
+    }
     let work = async move {
+        let (output, gone) = (Output { to: to_client.clone(), say: said }, to_client);
         tokio::select! {
-            () = output_down(from, raw, output.clone()) => {}
+            () = output_down(from, raw, &output) => {}
             // When the client is gone both halves are dropped, and with them the attachment.
-            () = input_up(&engine, &container.id, requests, to) => output.closed().await,
+            () = input_up(&engine, &container.id, requests, to) => gone.closed().await,
         }
     };
     tokio::spawn(work.in_current_span());
     Ok(Box::pin(ReceiverStream::new(stream)))
 }
 
-async fn output_down(from: ReadHalf<Attachment>, raw: bool, output: Output) {
-    let result = if raw { copy_raw(from, &output).await } else { copy_frames(from, &output).await };
+/// Passes output on until its end.
+pub(super) async fn output_down<T>(from: ReadHalf<Attachment>, raw: bool, output: &Output<T>) {
+    let result = if raw { copy_raw(from, output).await } else { copy_frames(from, output).await };
     if let Err(fault) = result {
-        let _ =
-            output.send(Err(Status::internal(format!("the container's output broke off: {fault}")))).await;
+        let status = Status::internal(format!("the container's output broke off: {fault}"));
+        let _ = output.to.send(Err(status)).await;
     }
 }
 
-async fn copy_raw(mut from: impl AsyncRead + Unpin, output: &Output) -> std::io::Result<()> {
+async fn copy_raw<T>(mut from: impl AsyncRead + Unpin, output: &Output<T>) -> std::io::Result<()> {
     let mut piece = vec![0; PIECE];
     loop {
         let count = from.read(&mut piece).await?;
-        let message = v1::AttachContainerResponse { data: piece[..count].to_vec(), stderr: false };
-        if count == 0 || output.send(Ok(message)).await.is_err() {
+        if count == 0 || !output.send(piece[..count].to_vec(), false).await {
             return Ok(());
         }
     }
 }
 
 /// Frames may be longer than a message, so each is passed on in pieces.
-async fn copy_frames(mut from: impl AsyncRead + Unpin, output: &Output) -> std::io::Result<()> {
+async fn copy_frames<T>(mut from: impl AsyncRead + Unpin, output: &Output<T>) -> std::io::Result<()> {
     let mut head = [0; FRAME_HEAD];
     loop {
         match from.read_exact(&mut head).await {
@@ -80,7 +109,7 @@ async fn copy_frames(mut from: impl AsyncRead + Unpin, output: &Output) -> std::
             let mut data = vec![0; left.min(PIECE)];
             from.read_exact(&mut data).await?;
             left -= data.len();
-            if output.send(Ok(v1::AttachContainerResponse { data, stderr })).await.is_err() {
+            if !output.send(data, stderr).await {
                 return Ok(());
             }
         }
@@ -135,7 +164,8 @@ mod tests {
     async fn frames_are_told_apart_and_long_ones_cut() {
         let long = vec![b'x'; PIECE + 5];
         let bytes = [frame(1, b"out"), frame(2, b"err"), frame(1, b""), frame(1, &long)].concat();
-        let (output, mut stream) = mpsc::channel(8);
+        let (to, mut stream) = mpsc::channel(8);
+        let output = Output { to, say: said };
         copy_frames(&bytes[..], &output).await.unwrap();
         drop(output);
         let mut got = Vec::new();
@@ -148,14 +178,14 @@ mod tests {
     #[tokio::test]
     async fn a_frame_that_breaks_off_is_an_error() {
         let bytes = &frame(1, b"out")[..9];
-        let (output, _stream) = mpsc::channel(8);
-        assert!(copy_frames(bytes, &output).await.is_err());
+        let (to, _stream) = mpsc::channel(8);
+        assert!(copy_frames(bytes, &Output { to, say: said }).await.is_err());
     }
 
     #[tokio::test]
     async fn a_client_that_hung_up_ends_the_copy() {
-        let (output, stream) = mpsc::channel(1);
+        let (to, stream) = mpsc::channel(1);
         drop(stream);
-        copy_raw(tokio::io::repeat(b'x'), &output).await.unwrap();
+        copy_raw(tokio::io::repeat(b'x'), &Output { to, say: said }).await.unwrap();
     }
 }

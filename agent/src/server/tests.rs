@@ -29,7 +29,7 @@ async fn serve(authority: &Authority, stop: &CancellationToken) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (_, identity) = watch::channel(Arc::new(authority.node("n1", "")));
-    tokio::spawn(serve_tls(listener, IdentityServer::new(Open), identity, stop.clone()));
+    tokio::spawn(serve_tls(listener, Routes::new(IdentityServer::new(Open)), identity, stop.clone()));
     address
 }
 

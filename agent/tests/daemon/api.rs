@@ -83,7 +83,7 @@ async fn an_attachment_opened_before_the_start_misses_nothing_and_ends_with_the_
     let mut client = agent.client().await;
     client.create_container(hello("web")).await.unwrap();
     let (up, requests) = tokio::sync::mpsc::channel(4);
-    let open = v1::AttachOpen { container: "web".into() };
+    let open = v1::AttachOpen { container: "web".into(), describe: false };
     up.send(v1::AttachContainerRequest { message: Some(Message::Open(open)) }).await.unwrap();
     let mut output = client.attach_container(ReceiverStream::new(requests)).await.unwrap().into_inner();
     client.start_container(v1::StartContainerRequest { container: "web".into() }).await.unwrap();

@@ -2,11 +2,14 @@
 
 mod attach;
 mod create;
+mod detach;
+mod exec;
 mod list;
 mod logs;
 mod options;
 mod remove;
 mod run;
+mod session;
 mod stats;
 mod stop;
 
@@ -22,6 +25,10 @@ pub enum Command {
     Run(Box<run::Args>),
     /// Create a container, to be started later
     Create(Box<create::Args>),
+    /// Run a program in a running container
+    Exec(Box<exec::Args>),
+    /// Be the terminal of a running container again
+    Attach(attach::Args),
     /// List containers
     #[command(visible_alias = "list", visible_alias = "ps")]
     Ls(list::Args),
@@ -44,6 +51,8 @@ pub async fn run(global: &Global, command: Command) -> Result<ExitCode, CommandE
     match command {
         Command::Run(args) => Box::pin(run::run(global, *args)).await,
         Command::Create(args) => Box::pin(create::run(global, *args)).await,
+        Command::Exec(args) => Box::pin(exec::run(global, *args)).await,
+        Command::Attach(args) => attach::run(global, args).await,
         Command::Ls(args) => list::run(global, args).await,
         Command::Stats(args) => stats::run(global, args).await,
         Command::Logs(args) => logs::run(global, args).await,

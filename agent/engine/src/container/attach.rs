@@ -29,15 +29,23 @@ pub struct Attachment {
     stream: tokio::net::UnixStream,
 }
 
+impl Attachment {
+    /// Of our end of a pair of sockets.
+    pub(crate) fn of(ours: UnixStream, raw: bool) -> Result<Attachment, EngineError> {
+        let failed = |error| EngineError::file("make", "a pair of sockets", error);
+        ours.set_nonblocking(true).map_err(failed)?;
+        let stream = tokio::net::UnixStream::from_std(ours).map_err(failed)?;
+        Ok(Attachment { raw, stream })
+    }
+}
+
 impl Inner {
     pub(crate) async fn attach(&self, entry: &Arc<Entry>) -> Result<Attachment, EngineError> {
         let failed = |error| EngineError::file("make", "a pair of sockets", error);
         // A start that is under way is waited for.
         let _work = entry.work.lock().await;
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
-        ours.set_nonblocking(true).map_err(failed)?;
-        let stream = tokio::net::UnixStream::from_std(ours).map_err(failed)?;
-        let raw = entry.live().record.config.terminal;
+        let attachment = Attachment::of(ours, entry.live().record.config.terminal)?;
         match entry.state() {
             ContainerState::Created => {
                 let mut live = entry.live();
@@ -56,7 +64,7 @@ impl Inner {
                 return Err(self.wrong_state(entry, "there is nothing to attach to"));
             }
         }
-        Ok(Attachment { raw, stream })
+        Ok(attachment)
     }
 
     pub(crate) async fn resize(&self, entry: &Arc<Entry>, size: WindowSize) -> Result<(), EngineError> {

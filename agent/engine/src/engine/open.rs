@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, mpsc};
 use super::boot::{self, Boots};
 use super::{EVENTS, Engine, Inner};
 use crate::config::private_dir;
+use crate::container::exec::Execs;
 use crate::container::record::{Entry, Record};
 use crate::container::remove::end_cgroup;
 use crate::content::LocalContent;
@@ -69,6 +70,7 @@ impl Engine {
             network,
             entries: Mutex::new(entries),
             services: Mutex::default(),
+            execs: Execs::default(),
             publishing: tokio::sync::Mutex::default(),
             events: broadcast::Sender::new(EVENTS),
             told,
@@ -89,7 +91,10 @@ impl Inner {
     async fn recover_all(self: &Arc<Self>) -> Result<Swept, EngineError> {
         let mut events = self.keeper.adopt_or_start().await?;
         let held = match events.recv().await {
-            Some(Event::Snapshot(held)) => held,
+            Some(Event::Snapshot(held, execs)) => {
+                self.execs.reconcile(execs);
+                held
+            }
             _ => return Err(EngineError::Keeper("it ended while the engine opened".to_owned())),
         };
         let lost = Lost::since(self.boots.last().await?.as_deref(), &boot::id());
@@ -165,7 +170,9 @@ async fn follow(engine: Weak<Inner>, mut events: mpsc::Receiver<Event>) {
 impl Inner {
     async fn handle(self: &Arc<Self>, event: Event) {
         match event {
-            Event::Snapshot(held) => {
+            Event::ExecExited { id, exit, .. } => self.exec_ended(&id, exit),
+            Event::Snapshot(held, execs) => {
+                self.execs.reconcile(execs);
                 self.reconcile(held, Lost::Keeper).await;
             }
             Event::Exited { id, exit } => {

@@ -15,6 +15,7 @@ pub(crate) struct Execution {
     pub(crate) id: Rc<str>,
     pub(crate) container: Rc<str>,
     pub(crate) pid: i32,
+    pub(crate) terminal: bool,
     pub(crate) stage: Stage,
 }
 
@@ -83,6 +84,6 @@ impl Execution {
             Stage::Ended(exit) => Some(exit.clone()),
         };
         let (id, container) = (self.id.to_string(), self.container.to_string());
-        Some(ExecStatus { id, container, pid: self.pid, exit })
+        Some(ExecStatus { id, container, pid: self.pid, terminal: self.terminal, exit })
     }
 }

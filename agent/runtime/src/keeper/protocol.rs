@@ -205,6 +205,8 @@ pub struct ExecStatus {
     pub container: String,
     /// Its process, also after that has ended.
     pub pid: i32,
+    /// Whether it has a terminal.
+    pub terminal: bool,
     /// How it ended, once it has.
     pub exit: Option<Exit>,
 }

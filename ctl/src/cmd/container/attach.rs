@@ -1,46 +1,81 @@
-//! A user's side of an attached container: input, window sizes and signals go
-//! up, output comes down. When the agent goes away (an upgrade, a crash) the
-//! container lives on, so this side reconnects and goes on with it.
+//! `ctl container attach`, and being a container's terminal for `run` and
+//! `start` too. When the agent goes away (an upgrade, a crash) the container
+//! lives on, so this side reconnects and goes on with it.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use proto::v1::attach_container_request::Message;
 use proto::v1::{
-    AttachContainerRequest, AttachContainerResponse, AttachOpen, KillContainerRequest, WaitContainerRequest,
-    WaitContainerResponse, WindowSize,
+    AttachContainerRequest, AttachContainerResponse, AttachOpen, AttachOpened, KillContainerRequest,
+    WaitContainerRequest, WaitContainerResponse,
 };
-use tokio::io::AsyncReadExt;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Streaming};
 
+use super::detach::Keys;
+use super::exec;
+pub(super) use super::session::Options;
+use super::session::{Down, End, Input, Line, Up, is_gone, relay};
 use crate::cli::Global;
 use crate::client::Node;
 use crate::error::{CommandError, Kind};
 use crate::output;
-use crate::terminal::{self, RawMode};
+use crate::terminal::RawMode;
 
 /// How long a lost agent is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
-const RETRY: Duration = Duration::from_millis(200);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const RETRY: Duration = Duration::from_millis(200);
 
 /// The exit code of a program that SIGKILL ended.
 const KILLED: i32 = 137;
 
-/// What the user's side offers.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Options {
-    /// Send standard input.
-    pub(super) stdin: bool,
-    /// The container has a terminal.
-    pub(super) terminal: bool,
+/// Be the terminal of a running container again
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Do not send standard input
+    #[arg(long)]
+    no_stdin: bool,
+    /// Pass signals on; without it Ctrl-C leaves and the container goes on
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true)]
+    #[arg(default_missing_value = "true", action = clap::ArgAction::Set)]
+    sig_proxy: bool,
+    /// Keys that leave a terminal
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    detach_keys: Keys,
+    /// CONTAINER is the id of a process that `container exec` started
+    #[arg(long)]
+    exec: bool,
+    /// Id, unique beginning of it, or name
+    container: String,
+}
+
+/// Attaches.
+///
+/// # Errors
+/// When there is nothing running to attach to.
+pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, CommandError> {
+    let keep_signals = !args.sig_proxy;
+    let options = Options { stdin: !args.no_stdin, terminal: false, keep_signals, keys: args.detach_keys };
+    if args.exec {
+        return exec::come_back(global, &args.container, options).await;
+    }
+    let mut agent = crate::cmd::agent(global).await?;
+    let (mut session, opened) = describe(&mut agent, &args.container, options).await?;
+    if !opened.running {
+        return Err(CommandError::new(Kind::Invalid, format!("container {} does not run", opened.name))
+            .hint(format!("start it:  ctl container start --attach {}", opened.name)));
+    }
+    session.options.terminal = opened.terminal;
+    session.options.stdin &= opened.stdin;
+    let code = session.run(global, agent, &opened.id).await?;
+    Ok(ExitCode::from(code))
 }
 
 /// An open attachment.
 pub(super) struct Session {
-    up: mpsc::Sender<AttachContainerRequest>,
-    down: Streaming<AttachContainerResponse>,
+    line: Line,
     /// Asked for before there is an end, so that the answer does not depend on how long the record outlives it.
     exit: tokio::task::JoinHandle<Result<WaitContainerResponse, tonic::Status>>,
     options: Options,
@@ -52,14 +87,49 @@ pub(super) struct Session {
 /// When there is no such container.
 pub(super) async fn open(agent: &mut Node, id: &str, options: Options) -> Result<Session, CommandError> {
     let (up, requests) = mpsc::channel(16);
-    let first = Message::Open(AttachOpen { container: id.to_owned() });
-    // The channel is new and has room, so this can't fail.
-    let _ = up.try_send(AttachContainerRequest { message: Some(first) });
-    let down = agent.attach_container(ReceiverStream::new(requests)).await?.into_inner();
+    let first = Message::Open(AttachOpen { container: id.to_owned(), describe: false });
+    let requests = tokio_stream::once(message(first)).chain(ReceiverStream::new(requests).map(upward));
+    let down = agent.attach_container(requests).await?.into_inner();
+    let down = Box::pin(down.map(|message| message.map(downward)));
+    Ok(Session { line: Line { up, down }, exit: ask_exit(agent, id), options })
+}
+
+/// As [`open`], and says what it is attached to.
+async fn describe(
+    agent: &mut Node,
+    id: &str,
+    options: Options,
+) -> Result<(Session, AttachOpened), CommandError> {
+    let (up, requests) = mpsc::channel(16);
+    let first = Message::Open(AttachOpen { container: id.to_owned(), describe: true });
+    let requests = tokio_stream::once(message(first)).chain(ReceiverStream::new(requests).map(upward));
+    let mut down = agent.attach_container(requests).await?.into_inner();
+    let opened = down.message().await?.and_then(|first| first.opened).unwrap_or_default();
+    let down = Box::pin(down.map(|message| message.map(downward)));
+    let exit = ask_exit(agent, &opened.id);
+    Ok((Session { line: Line { up, down }, exit, options }, opened))
+}
+
+fn ask_exit(agent: &Node, id: &str) -> tokio::task::JoinHandle<Result<WaitContainerResponse, tonic::Status>> {
     let request = WaitContainerRequest { container: id.to_owned() };
     let mut waiting = agent.clone();
-    let exit = tokio::spawn(async move { Ok(waiting.wait_container(request).await?.into_inner()) });
-    Ok(Session { up, down, exit, options })
+    tokio::spawn(async move { Ok(waiting.wait_container(request).await?.into_inner()) })
+}
+
+fn message(message: Message) -> AttachContainerRequest {
+    AttachContainerRequest { message: Some(message) }
+}
+
+fn upward(up: Up) -> AttachContainerRequest {
+    message(match up {
+        Up::Stdin(data) => Message::Stdin(data),
+        Up::Resize(size) => Message::Resize(size),
+        Up::StdinClosed => Message::StdinClosed(true),
+    })
+}
+
+fn downward(message: AttachContainerResponse) -> Down {
+    Down::Output { data: message.data, stderr: message.stderr }
 }
 
 impl Session {
@@ -70,27 +140,37 @@ impl Session {
     pub(super) async fn run(self, global: &Global, agent: Node, id: &str) -> Result<u8, CommandError> {
         let options = self.options;
         let raw = if options.terminal { RawMode::enter().ok() } else { None };
-        let mut input = options.stdin.then(read_stdin);
+        let mut input = Input::new(options);
         let outcome = keep_attached(self, global, agent, id, &mut input).await;
         drop(raw);
-        outcome
+        if let Ok(None) = outcome {
+            output::note(&format!(
+                "\nleft; the container goes on. Come back with:  ctl container attach {}",
+                id.get(..12).unwrap_or(id)
+            ));
+        }
+        Ok(outcome?.unwrap_or(0))
     }
 }
 
+/// Answers the exit code; `None` when the user left.
 async fn keep_attached(
     mut session: Session,
     global: &Global,
     mut agent: Node,
     id: &str,
-    input: &mut Option<mpsc::Receiver<Vec<u8>>>,
-) -> Result<u8, CommandError> {
+    input: &mut Input,
+) -> Result<Option<u8>, CommandError> {
     let options = session.options;
     loop {
-        match relay(&mut session, &agent, id, input).await? {
-            End::Reader => return Ok(output::READER_GONE),
+        let signal = async |signal| kill(&agent, id, signal).await;
+        match relay(&mut session.line, input, options, signal).await? {
+            End::Reader => return Ok(Some(output::READER_GONE)),
+            End::Left => return Ok(None),
             End::Agent => {}
+            End::Exited(code) => return Ok(Some(u8::try_from(code).unwrap_or(255))),
             End::Output => match session.exit.await {
-                Ok(Ok(done)) => return Ok(exit_code(&done)),
+                Ok(Ok(done)) => return Ok(Some(exit_code(&done))),
                 Ok(Err(status)) if !is_gone(&status) => return Err(status.into()),
                 Ok(Err(_)) | Err(_) => {}
             },
@@ -102,88 +182,6 @@ async fn keep_attached(
                     .hint("its exit code is lost, because --rm removed its record"));
             }
         };
-    }
-}
-
-/// Why data is no longer passed.
-enum End {
-    /// All output has come.
-    Output,
-    /// The agent is gone.
-    Agent,
-    /// Nobody reads what comes. The container lives on, as in Docker.
-    Reader,
-}
-
-/// Passes data both ways until one side has ended.
-async fn relay(
-    session: &mut Session,
-    agent: &Node,
-    id: &str,
-    input: &mut Option<mpsc::Receiver<Vec<u8>>>,
-) -> Result<End, CommandError> {
-    let signals = |kind| {
-        signal(kind).map_err(|error| CommandError::internal(format!("cannot wait for signals: {error}")))
-    };
-    let (mut resized, mut interrupted, mut ended) = (
-        signals(SignalKind::window_change())?,
-        signals(SignalKind::interrupt())?,
-        signals(SignalKind::terminate())?,
-    );
-    if session.options.terminal {
-        send_size(&session.up).await;
-    }
-    loop {
-        tokio::select! {
-            output = session.down.message() => match output {
-                Ok(Some(chunk)) => if output::bytes(&chunk.data, chunk.stderr).is_err() {
-                    return Ok(End::Reader);
-                },
-                Ok(None) => return Ok(End::Output),
-                Err(status) if is_gone(&status) => return Ok(End::Agent),
-                Err(status) => return Err(status.into()),
-            },
-            data = next(input) => {
-                let message = match data {
-                    Some(data) => Message::Stdin(data),
-                    None => { *input = None; Message::StdinClosed(true) }
-                };
-                // A failed send means that the stream is gone; `down` says so too.
-                let _ = session.up.send(AttachContainerRequest { message: Some(message) }).await;
-            }
-            _ = resized.recv(), if session.options.terminal => send_size(&session.up).await,
-            _ = interrupted.recv(), if !session.options.terminal => kill(agent, id, 2).await,
-            _ = ended.recv() => kill(agent, id, 15).await,
-        }
-    }
-}
-
-/// The next input; waits forever where there is none.
-async fn next(input: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
-    match input {
-        Some(input) => input.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-fn read_stdin() -> mpsc::Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel(16);
-    tokio::spawn(async move {
-        let mut stdin = tokio::io::stdin();
-        let mut buffer = vec![0; 16 * 1024];
-        while let Ok(count @ 1..) = stdin.read(&mut buffer).await {
-            if sender.send(buffer[..count].to_vec()).await.is_err() {
-                break;
-            }
-        }
-    });
-    receiver
-}
-
-async fn send_size(up: &mpsc::Sender<AttachContainerRequest>) {
-    if let Some((rows, columns)) = terminal::size() {
-        let message = Message::Resize(WindowSize { rows: rows.into(), columns: columns.into() });
-        let _ = up.send(AttachContainerRequest { message: Some(message) }).await;
     }
 }
 
@@ -200,11 +198,6 @@ fn exit_code(done: &WaitContainerResponse) -> u8 {
         output::note("the container was killed: it used more memory than its limit");
     }
     u8::try_from(done.exit_code).unwrap_or(255)
-}
-
-/// Whether a status means that the agent itself went away.
-fn is_gone(status: &tonic::Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unknown)
 }
 
 /// Attaches again, for as long as patience lasts; `None` if the container is gone.

@@ -8,6 +8,7 @@ use proto::v1::{RemoveContainerRequest, StartContainerRequest};
 use tonic::Code;
 
 use super::attach;
+use super::detach::Keys;
 use super::options::{Options, as_run};
 use crate::cli::Global;
 use crate::client::Node;
@@ -22,6 +23,9 @@ pub struct Args {
     /// Print the id and do not wait
     #[arg(long, short = 'd')]
     detach: bool,
+    /// Keys that leave a terminal
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    detach_keys: Keys,
     /// What the container is to be.
     #[command(flatten)]
     options: Options,
@@ -45,7 +49,7 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
         output::line(&id);
         return Ok(ExitCode::SUCCESS);
     }
-    let options = attach::Options { stdin, terminal };
+    let options = attach::Options { stdin, terminal, keys: args.detach_keys, ..attach::Options::default() };
     let session = attach::open(&mut agent, &id, options).await.map_err(as_run)?;
     start(&mut agent, &id, rm).await?;
     let code = session.run(global, agent, &id).await?;

@@ -81,7 +81,8 @@ impl Server {
         let asker = Some(token);
         let entering = Entering { process, joining, watch, socket, streams: None, asker, failed: false };
         let stage = Stage::Joining(Box::new(entering));
-        self.executions.insert(id.clone(), Execution { id, container, pid, stage });
+        let terminal = spec.terminal.is_some();
+        self.executions.insert(id.clone(), Execution { id, container, pid, terminal, stage });
         Ok(())
     }
 
