@@ -235,12 +235,14 @@ impl Inner {
         }
         fill(&mut process, config);
         let size = config.window.unwrap_or(WindowSize { rows: 24, columns: 80 });
+        let profile = container.oci.linux().as_ref().and_then(|linux| linux.seccomp().clone());
         Ok(ExecSpec {
             id: id.to_owned(),
             process,
             terminal: config.terminal.then_some(size),
             open_stdin: config.open_stdin,
             seccomp: if config.privileged { SeccompPolicy::Unconfined } else { container.seccomp },
+            profile: profile.filter(|_| !config.privileged),
         })
     }
 

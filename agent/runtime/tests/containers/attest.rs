@@ -41,11 +41,12 @@ impl Gated {
 
 impl Drop for Gated {
     fn drop(&mut self) {
-        if let Some(Spawned { pid, pidfd, gate, cgroup, stdin, stdout, stderr, terminal, .. }) =
-            self.spawned.take()
+        if let Some(Spawned {
+            pid, pidfd, gate, cgroup, stdin, stdout, stderr, terminal, namespaces, ..
+        }) = self.spawned.take()
         {
             drop(gate);
-            let handles = crate::lab::Handles { pidfd, stdin, stdout, stderr, terminal, cgroup };
+            let handles = crate::lab::Handles { pidfd, stdin, stdout, stderr, terminal, cgroup, namespaces };
             drop(Running { pid, spawned: Some(handles) });
         }
     }

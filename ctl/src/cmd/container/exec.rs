@@ -18,7 +18,7 @@ use tonic::Streaming;
 
 use super::attach::{PATIENCE, RETRY};
 use super::detach::Keys;
-use super::options::as_run;
+use super::options::{as_run, variables_of};
 use super::session::{Down, End, Input, Line, Options, Up, relay};
 use crate::cli::Global;
 use crate::client::Host;
@@ -110,10 +110,7 @@ pub(super) async fn come_back(
 }
 
 fn spec_of(args: Args) -> Result<ExecSpec, CommandError> {
-    let mut env = Vec::new();
-    for file in &args.env_file {
-        env.extend(read_env(file)?);
-    }
+    let mut env = variables_of(&args.env_file)?;
     env.extend(args.env);
     let (rows, columns) = terminal::size().filter(|_| args.tty).unwrap_or((24, 80));
     Ok(ExecSpec {
@@ -128,24 +125,6 @@ fn spec_of(args: Args) -> Result<ExecSpec, CommandError> {
         rows: rows.into(),
         columns: columns.into(),
     })
-}
-
-fn read_env(file: &std::path::Path) -> Result<Vec<String>, CommandError> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        CommandError::new(Kind::Environment, format!("cannot read {}: {error}", file.display()))
-    })?;
-    Ok(parse_env(&text))
-}
-
-/// Empty lines and those that begin with `#` say nothing; a name alone takes the value it has here, if any.
-fn parse_env(text: &str) -> Vec<String> {
-    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .filter_map(|line| match line.split_once('=') {
-            Some(_) => Some(line.to_owned()),
-            None => std::env::var(line).ok().map(|value| format!("{line}={value}")),
-        })
-        .collect()
 }
 
 async fn connect(global: &Global) -> Result<Client, CommandError> {
@@ -256,18 +235,5 @@ async fn reconnect(global: &Global, id: &str) -> Result<(Client, Line), CommandE
             }
             Err(_) => tokio::time::sleep(RETRY).await,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_of_variables_may_have_comments_and_names_alone() {
-        let env = parse_env("# a comment\nA=1\n\n  B=x=y # kept\nNOBODY_SETS_THIS\nPATH\n");
-        assert_eq!(env[..2], ["A=1", "B=x=y # kept"]);
-        assert!(env.len() == 3 && env[2].starts_with("PATH="), "{env:?}");
-        assert!(read_env(std::path::Path::new("/nowhere")).is_err());
     }
 }

@@ -18,6 +18,7 @@ mod security;
 use std::io::Write;
 use std::path::PathBuf;
 
+pub(super) use process::variables_of;
 use proto::v1::{ContainerSpec, CreateContainerRequest, CreateContainerResponse, Isolation, PullPolicy};
 use tonic::Code;
 

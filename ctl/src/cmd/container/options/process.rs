@@ -63,7 +63,7 @@ impl Process {
         let container = super::spec(request);
         container.entrypoint = self.entrypoint.into_iter().collect();
         // What is given by name goes over what comes from a file.
-        container.env = from_files(&self.env_file, |line| variable(line).transpose())?;
+        container.env = variables_of(&self.env_file)?;
         container.env.extend(self.env);
         container.labels =
             from_files(&self.label_file, |line| Some(spec::label(line)))?.into_iter().collect();
@@ -77,6 +77,11 @@ impl Process {
         isolation.annotations = self.annotation.into_iter().collect();
         Ok(())
     }
+}
+
+/// The variables that some files set.
+pub(in crate::cmd::container) fn variables_of(files: &[PathBuf]) -> Result<Vec<String>, CommandError> {
+    from_files(files, |line| variable(line).transpose())
 }
 
 /// What the lines of some files mean; the first that means nothing is named.
