@@ -68,15 +68,21 @@ impl Lost {
 }
 
 impl Inner {
-    /// Brings the records in step with what the keeper holds.
-    pub(crate) async fn reconcile(self: &Arc<Self>, held: Vec<ContainerStatus>, lost: Lost) -> Swept {
+    /// Brings the records in step with what the keeper holds. While the engine runs (not `opening`), starts and
+    /// removals go on beside this, so what the keeper said before they ended is asked again.
+    pub(crate) async fn reconcile(
+        self: &Arc<Self>,
+        held: Vec<ContainerStatus>,
+        lost: Lost,
+        opening: bool,
+    ) -> Swept {
         let mut held: BTreeMap<String, ContainerStatus> =
             held.into_iter().map(|status| (status.id.clone(), status)).collect();
         let mut swept = Swept::default();
         let entries: Vec<Arc<Entry>> = self.entries().values().cloned().collect();
         for entry in entries {
             let status = held.remove(&entry.id);
-            if let Err(error) = self.recover(&entry, status, lost).await {
+            if let Err(error) = self.recover(&entry, opening.then_some(status), lost).await {
                 tracing::warn!(container = entry.id, %error, "a container is not recovered");
             }
         }
@@ -94,17 +100,16 @@ impl Inner {
     async fn recover(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
-        status: Option<ContainerStatus>,
+        status: Option<Option<ContainerStatus>>,
         lost: Lost,
     ) -> Result<(), EngineError> {
-        // While the engine runs, a start or removal may be under way.
         let _work = entry.work.lock().await;
         if entry.live().removed {
             return Ok(());
         }
         let status = match status {
             None => self.held(&entry.id).await?,
-            known => known,
+            Some(known) => known,
         };
         let phase = entry.live().record.phase;
         match (phase, status) {

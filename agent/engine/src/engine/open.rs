@@ -98,7 +98,7 @@ impl Inner {
             _ => return Err(EngineError::Keeper("it ended while the engine opened".to_owned())),
         };
         let lost = Lost::since(self.boots.last().await?.as_deref(), &boot::id());
-        let mut swept = self.reconcile(held, lost).await;
+        let mut swept = self.reconcile(held, lost, true).await;
         self.sweep(&mut swept).await?;
         for refused in self.publish().await? {
             tracing::warn!(error = %refused, "a port of a running container is not published");
@@ -173,7 +173,7 @@ impl Inner {
             Event::ExecExited { id, exit, .. } => self.exec_ended(&id, exit),
             Event::Snapshot(held, execs) => {
                 self.execs.reconcile(execs);
-                self.reconcile(held, Lost::Keeper).await;
+                self.reconcile(held, Lost::Keeper, false).await;
             }
             Event::Exited { id, exit } => {
                 let entry = self.entries().get(&id).cloned();
