@@ -51,7 +51,8 @@ impl Held {
     pub(crate) fn state(&self) -> ContainerState {
         match &self.phase {
             Phase::Ended(_) => ContainerState::Exited,
-            Phase::Alive(alive) if alive.gate.is_some() => ContainerState::Created,
+            // One whose gate was closed for good never ran, though its process may take a moment to end.
+            Phase::Alive(alive) if alive.gate.is_some() || alive.start_failed => ContainerState::Created,
             Phase::Alive(_) => ContainerState::Running,
         }
     }
