@@ -128,7 +128,7 @@ impl Inner {
         let spec = spec::build(&record, place, trace.clone())?;
         let pending = std::mem::take(&mut entry.live().pending);
         let short_id = record.short_id();
-        let (attestor, keeper) = (Arc::clone(&self.attestor), self.keeper.pid());
+        let attestor = Arc::clone(&self.attestor);
         let hand_over = move |client: &mut Client| {
             // Written each time: the address is another one.
             let named = files::Named {
@@ -138,6 +138,8 @@ impl Inner {
                 names: &record.config.isolation.names,
             };
             files::write(&spec.state_dir, &named, record.ids()).map_err(Failed::Engine)?;
+            // Another one than a moment ago, if that was killed.
+            let keeper = client.pid();
             spawn(client, &spec, &endpoint, &pending, |netns, pid| {
                 attestor.check(&spec, pid, Some(netns), keeper)
             })
