@@ -43,6 +43,12 @@ impl Inner {
         check_size(&record)?;
         let entry = self.reserve(record)?;
         let _work = entry.work.lock().await;
+        if entry.live().removed {
+            // Recovery came first, and took it for one whose maker is gone.
+            return Err(EngineError::Keeper(
+                "it was lost while the container was made; try again".to_owned(),
+            ));
+        }
         match self.make(&entry).await {
             Ok(()) => {
                 self.tell(&entry, ContainerEventKind::Created);
