@@ -86,7 +86,8 @@ pub struct Network {
 #[derive(Debug)]
 struct Inner {
     config: NetworkConfig,
-    bridge: u32,
+    /// Its index; held by whoever makes it anew.
+    bridge: tokio::sync::Mutex<u32>,
     links: Arc<Links>,
     reaper: Reaper,
     leases: Mutex<Leases>,
@@ -113,19 +114,16 @@ impl Network {
         let bridge = links.ensure_bridge(&config.bridge, config.subnet).await?;
         // The rules are in place before anything is forwarded.
         let filter = Filter::open(&config.bridge, config.subnet)?;
-        let of_bridge = |name: &str| format!("net/ipv4/conf/{}/{name}", config.bridge);
-        // Lets answers to connections from 127.0.0.1 come back over the bridge.
-        sysctl::ensure(&of_bridge("route_localnet"), "1")?;
-        sysctl::set_if_there(&format!("net/ipv6/conf/{}/disable_ipv6", config.bridge), "1")?;
+        set_up_bridge(&config.bridge)?;
         sysctl::ensure("net/ipv4/ip_forward", "1")?;
         links.delete(&[]).await?;
         let mut leases = Leases::open(config.subnet, config.run_dir.join("next-address"));
-        for (name, address) in links.host_ends(bridge).await? {
+        for (name, address) in links.host_ends(bridge, config.subnet).await? {
             leases.adopt(name, address);
         }
         let publisher = Arc::new(Mutex::new(Publisher::new(filter)));
         let inner = Inner {
-            bridge,
+            bridge: tokio::sync::Mutex::new(bridge),
             reaper: Reaper::start(Arc::clone(&links)),
             links,
             leases: Mutex::new(leases),
@@ -241,7 +239,8 @@ impl Network {
     pub async fn remove_all(&self) -> Result<(), NetworkError> {
         self.sweep(&BTreeSet::new()).await?;
         let inner = &self.inner;
-        inner.links.delete_bridge(&inner.config.bridge, inner.bridge).await?;
+        let bridge = *inner.bridge.lock().await;
+        inner.links.delete_bridge(&inner.config.bridge, bridge).await?;
         guard(&inner.publisher).remove()?;
         let run_dir = &inner.config.run_dir;
         // Both are empty of meaning now; a directory somebody else put files in stays.
@@ -265,11 +264,31 @@ impl Network {
             None => guard(&inner.leases).take(&name)?,
         };
         if leased.is_none() {
-            inner.links.create_pair(&name, inner.bridge, address, netns.descriptor()).await?;
+            let bridge = *inner.bridge.lock().await;
+            let made = inner.links.create_pair(&name, bridge, address, netns.descriptor()).await;
+            if let Err(error) = made {
+                let bridge = self.restored_bridge(error).await?;
+                inner.links.create_pair(&name, bridge, address, netns.descriptor()).await?;
+            }
         }
         let endpoint = self.endpoint(id, address);
         futures::try_join!(inner.links.allow_hairpin(&name), netns.configure(&endpoint))?;
         Ok(endpoint)
+    }
+
+    /// The bridge made anew, with the containers that were on it, when `error` came of its being deleted by somebody.
+    async fn restored_bridge(&self, error: NetworkError) -> Result<u32, NetworkError> {
+        let inner = &self.inner;
+        let NetworkConfig { bridge: name, subnet, .. } = &inner.config;
+        let mut bridge = inner.bridge.lock().await;
+        if inner.links.has_bridge(name, *bridge).await? {
+            return Err(error);
+        }
+        tracing::warn!(bridge = name, "the bridge was deleted by somebody; it is made again");
+        *bridge = inner.links.ensure_bridge(name, *subnet).await?;
+        set_up_bridge(name)?;
+        inner.links.host_ends(*bridge, *subnet).await?;
+        Ok(*bridge)
     }
 
     async fn tear_down(&self, id: &str) -> Result<(), NetworkError> {
@@ -308,6 +327,13 @@ impl Network {
         busy.insert(id.to_owned(), Arc::downgrade(&lock));
         lock
     }
+}
+
+/// What a bridge needs that is new.
+fn set_up_bridge(name: &str) -> Result<(), NetworkError> {
+    // Lets answers to connections from 127.0.0.1 come back over the bridge.
+    sysctl::ensure(&format!("net/ipv4/conf/{name}/route_localnet"), "1")?;
+    sysctl::set_if_there(&format!("net/ipv6/conf/{name}/disable_ipv6"), "1")
 }
 
 /// Runs the work as a task of its own, so that a caller that goes away does not leave it half done.

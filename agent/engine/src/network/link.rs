@@ -162,11 +162,37 @@ impl Links {
         Ok(())
     }
 
-    /// Host ends on the bridge: name, and the address of the container on the other side.
-    pub(super) async fn host_ends(&self, bridge: u32) -> Result<Vec<(String, Ipv4Addr)>, NetworkError> {
+    /// Host ends on the bridge: name, and the address of the container on the other side. Those of this subnet that
+    /// are on no bridge, since somebody deleted it, are put on this one.
+    pub(super) async fn host_ends(
+        &self,
+        bridge: u32,
+        subnet: Subnet,
+    ) -> Result<Vec<(String, Ipv4Addr)>, NetworkError> {
         let dump = self.handle().link().get().execute().try_collect::<Vec<_>>();
         let links = request(|| "list interfaces".into(), dump).await?;
-        Ok(links.iter().filter_map(|link| host_end(link, bridge)).collect())
+        let mut found = Vec::new();
+        for end in links.iter().filter_map(host_end) {
+            let is_stray = end.bridge.is_none() && subnet.contains(end.address);
+            if is_stray {
+                self.put_on_bridge(&end.name, bridge).await?;
+            }
+            if is_stray || end.bridge == Some(bridge) {
+                found.push((end.name, end.address));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the bridge is still the one with this index.
+    pub(super) async fn has_bridge(&self, name: &str, bridge: u32) -> Result<bool, NetworkError> {
+        Ok(self.connection.find(name).await?.is_some_and(|link| link.header.index == bridge))
+    }
+
+    async fn put_on_bridge(&self, name: &str, bridge: u32) -> Result<(), NetworkError> {
+        let set = self.handle().link().set(LinkUnspec::new_with_name(name).controller(bridge).up().build());
+        request(|| format!("put interface '{name}' on the bridge"), set.execute()).await?;
+        self.allow_hairpin(name).await
     }
 
     /// Makes a pair in one message: the host end up and on the bridge, the other born as `eth0` in the
@@ -237,8 +263,19 @@ fn refuse_unless_bridge(name: &str, link: &LinkMessage) -> Result<(), NetworkErr
     Err(NetworkError::Link { action, source: io::ErrorKind::AlreadyExists.into() })
 }
 
-fn host_end(link: &LinkMessage, bridge: u32) -> Option<(String, Ipv4Addr)> {
-    let on_bridge = link.attributes.contains(&LinkAttribute::Controller(bridge));
+/// The host end of a container's pair.
+struct HostEnd {
+    name: String,
+    /// Of the container on the other side.
+    address: Ipv4Addr,
+    bridge: Option<u32>,
+}
+
+fn host_end(link: &LinkMessage) -> Option<HostEnd> {
+    let bridge = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Controller(index) => Some(*index),
+        _ => None,
+    });
     let name = link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::IfName(name) if name.starts_with(HOST_PREFIX) => Some(name.clone()),
         _ => None,
@@ -247,5 +284,5 @@ fn host_end(link: &LinkMessage, bridge: u32) -> Option<(String, Ipv4Addr)> {
         LinkAttribute::Address(mac) => address_of_host_mac(mac),
         _ => None,
     })?;
-    on_bridge.then_some((name, address))
+    Some(HostEnd { name, address, bridge })
 }

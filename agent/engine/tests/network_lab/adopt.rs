@@ -57,6 +57,31 @@ fn ports_nobody_wants_any_more_are_found_and_removed() {
 }
 
 #[test]
+fn a_bridge_that_somebody_deleted_is_made_again_with_all_that_was_on_it() {
+    on_fresh_host(|lab| async move {
+        let delete_bridge = || {
+            let deleted =
+                std::process::Command::new("ip").args(["link", "delete", crate::lab::BRIDGE]).status();
+            assert!(deleted.unwrap().success());
+        };
+        let network = lab.open().await;
+        let one = network.attach(&id(1)).await.unwrap();
+        let _server = Server::start(&inside(&one), "one", (Ipv4Addr::UNSPECIFIED, 80));
+        delete_bridge();
+        assert!(ask(&lab.host, (one.address, 80)).is_err(), "nothing leads to it");
+        let two = network.attach(&id(2)).await.unwrap();
+        ask(&inside(&two), (one.address, 80)).expect("they are on one bridge");
+        ask(&lab.host, (one.address, 80)).expect("the host reaches it again");
+        delete_bridge();
+        drop(network);
+        let network = lab.open().await;
+        ask(&lab.host, (one.address, 80)).expect("whoever comes next makes it again, too");
+        assert_eq!(network.attach(&id(1)).await.unwrap(), one);
+        network.remove_all().await.unwrap();
+    });
+}
+
+#[test]
 fn a_half_made_endpoint_is_finished_or_swept() {
     on_fresh_host(|lab| async move {
         let network = lab.open().await;
