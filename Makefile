@@ -23,6 +23,12 @@ test: lint ## Run every test that finishes in CI's time; needs root
 	@$(CARGO) build --locked --workspace --bins
 	@$(CARGO) test --locked --workspace --no-fail-fast
 
+.PHONY: crash
+crash: ## Kill agent and keeper before each system call of each verb; needs root, takes half an hour
+	@tests/install test
+	@$(CARGO) build --locked --workspace --bins
+	@ROADSTEAD_CRASH=all $(CARGO) test --locked --package itest --test engine crash:: -- --nocapture
+
 .PHONY: lint
 lint: ## Check formatting and lints
 	@tests/install build

@@ -18,6 +18,8 @@ pub fn of(host: &Host, root: &Path) -> BTreeSet<String> {
     found.extend(processes(root));
     found.extend(mounts(root));
     let below = |folder: &str| entries(&root.join("data").join(folder));
+    found.extend(files(root));
+    found.extend(addresses(host));
     found.extend(below("run/netns").map(|name| format!("netns {name}")));
     found.extend(below("agent/containers").map(|name| format!("state {name}")));
     found.extend(below("agent/snapshots/containers").map(|name| format!("snapshot {name}")));
@@ -28,6 +30,33 @@ pub fn of(host: &Host, root: &Path) -> BTreeSet<String> {
     let rules = programs::succeed(host.command("nft").args(["list", "ruleset"]));
     found.extend(rules.lines().enumerate().map(|(number, line)| format!("nft {number:04} {}", line.trim())));
     found
+}
+
+/// Where a container, or a crash of an agent, leaves files. What images, records and logs are made of is not here.
+const FOLDERS: [&str; 8] = [
+    "agent",
+    "agent/containers",
+    "agent/content/ingest",
+    "agent/snapshots/containers",
+    "agent/snapshots/incoming",
+    "agent/snapshots/trash",
+    "agent/staging/layers",
+    "run",
+];
+
+fn files(root: &Path) -> impl Iterator<Item = String> + use<> {
+    let root = root.to_owned();
+    let of = move |folder: &str| {
+        let folder = folder.to_owned();
+        entries(&root.join("data").join(&folder)).map(move |name| format!("file {folder}/{name}"))
+    };
+    FOLDERS.into_iter().flat_map(of).filter(|file| !file.contains("/keeper.log"))
+}
+
+fn addresses(host: &Host) -> Vec<String> {
+    let listed = programs::succeed(host.command("ip").args(["-o", "address"]));
+    let words = |line: &str| line.split_whitespace().skip(1).take(3).collect::<Vec<_>>().join(" ");
+    listed.lines().map(|line| format!("address {}", words(line))).collect()
 }
 
 /// What `later` has that `earlier` had not, for messages.

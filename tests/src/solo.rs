@@ -140,10 +140,14 @@ impl<'h> Solo<'h> {
 
     #[track_caller]
     fn pid_where(&self, wanted: impl Fn(&[String]) -> bool) -> u32 {
+        self.find(wanted)
+            .unwrap_or_else(|| panic!("it does not run; what runs: {:?}", processes_of(&self.root)))
+    }
+
+    fn find(&self, wanted: impl Fn(&[String]) -> bool) -> Option<u32> {
         let all = processes_of(&self.root);
         let is_agent = |line: &[String]| line.first().is_some_and(|first| first.ends_with("/agent"));
-        let found = all.iter().find(|(_, line)| is_agent(line) && wanted(line));
-        found.unwrap_or_else(|| panic!("it does not run; what runs: {all:?}")).0
+        all.iter().find(|(_, line)| is_agent(line) && wanted(line)).map(|(pid, _)| *pid)
     }
 
     /// Ends the agent with SIGKILL: containers and keeper go on.
@@ -153,6 +157,21 @@ impl<'h> Solo<'h> {
     pub fn kill_agent(&mut self) {
         kill(self.agent_pid(), "KILL");
         self.agent.wait().expect("it was our child");
+    }
+
+    /// The keeper's process, if there is one.
+    pub fn find_keeper(&self) -> Option<u32> {
+        self.find(|line| line.get(1).is_some_and(|word| word == "keeper"))
+    }
+
+    /// Starts an agent in place of one that somebody else has killed.
+    ///
+    /// # Panics
+    /// When the new one does not answer in time.
+    pub fn start_after_death(&mut self) {
+        // A tracer may have waited for it already.
+        let _ = self.agent.wait();
+        self.start_again();
     }
 
     /// Starts an agent on the same data again and waits until it answers.
