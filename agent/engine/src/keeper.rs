@@ -75,6 +75,8 @@ impl Keeper {
             }
         };
         self.pid.store(client.pid(), Ordering::Relaxed);
+        // Requests that ended in the meantime may have left connections to the one that was lost.
+        lock(&self.pool).retain(|pooled| pooled.pid() == client.pid());
         self.follow(client).await
     }
 
@@ -186,7 +188,7 @@ impl Keeper {
         // After a failure it may be out of step; a fresh one costs little.
         if result.is_ok() {
             let mut pool = lock(&self.pool);
-            if pool.len() < POOL {
+            if pool.len() < POOL && client.pid() == self.pid() {
                 pool.push(client);
             }
         }

@@ -20,6 +20,12 @@ use crate::container::remove::end_cgroup;
 use crate::engine::Inner;
 use crate::records::Durability;
 
+/// How often a container's recovery is tried: one that fails leaves its record and the host at odds.
+const TRIES: u32 = 3;
+
+/// Between two tries.
+const BETWEEN_TRIES: Duration = Duration::from_millis(200);
+
 /// What was found on the host that belonged to no container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -82,8 +88,15 @@ impl Inner {
         let entries: Vec<Arc<Entry>> = self.entries().values().cloned().collect();
         for entry in entries {
             let status = held.remove(&entry.id);
-            if let Err(error) = self.recover(&entry, opening.then_some(status), lost).await {
-                tracing::warn!(container = entry.id, %error, "a container is not recovered");
+            let mut status = opening.then_some(status);
+            for tries_left in (0..TRIES).rev() {
+                match self.recover(&entry, status.take(), lost).await {
+                    Ok(()) => break,
+                    Err(error) => {
+                        tracing::warn!(container = entry.id, %error, tries_left, "a container is not recovered");
+                        tokio::time::sleep(BETWEEN_TRIES).await;
+                    }
+                }
             }
         }
         for id in held.into_keys().filter(|id| !self.entries().contains_key(id)) {
