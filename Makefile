@@ -40,6 +40,11 @@ soak: ## Run the races of `make test` twenty times as long; needs root
 	@tests/install test
 	@RACE_STARTS=2000 $(CARGO) test --locked --package agent-runtime --test containers -- attacks::race
 
+.PHONY: mutants
+mutants: ## Take out one defence after the other and see its attack succeed; needs root
+	@tests/install mutants
+	@tests/engine/mutants/run
+
 .PHONY: bench
 bench: build ## Measure beside Docker and Swarm, as ratios; needs root
 	@tests/install bench

@@ -1,6 +1,7 @@
 //! The container engine as its users have it: a real agent alone on a host,
 //! without any controller, driven by `ctl`.
 
+mod attacks;
 mod crash;
 mod exec;
 mod flags;

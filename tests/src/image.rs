@@ -82,6 +82,18 @@ impl Tree {
         self
     }
 
+    /// Adds a node: a FIFO, or a device by its numbers.
+    ///
+    /// # Panics
+    /// When the path is no archive path.
+    pub fn node(&mut self, path: &str, kind: tar::EntryType, major: u32, minor: u32) -> &mut Self {
+        let mut header = Self::header(kind, 0o666, 0);
+        header.set_device_major(major).expect("a header with device numbers");
+        header.set_device_minor(minor).expect("a header with device numbers");
+        self.archive.append_data(&mut header, path, std::io::empty()).expect("a short relative path");
+        self
+    }
+
     /// Makes an image whose command is `command`.
     ///
     /// # Panics
@@ -101,32 +113,47 @@ impl Tree {
     }
 }
 
+/// The applets that can be called by their own names.
+const APPLETS: &[&str] = &[
+    "sh", "cat", "echo", "env", "false", "hostname", "httpd", "id", "ls", "sleep", "true", "wc", "yes",
+    "seq", "stty", "dd", "mount", "ps", "grep", "stat", "tty", "kill", "mkdir", "find", "tr", "cut", "head",
+    "tail",
+];
+
 /// A static busybox with its usual applets.
 ///
 /// # Panics
 /// When busybox-static is not installed.
 pub fn busybox(command: &[&str]) -> Image {
+    busybox_tree(&[]).image(command)
+}
+
+/// What [`busybox`] is made of, but for the names in `without`, in whose place something else is to be put.
+///
+/// # Panics
+/// When busybox-static is not installed.
+pub fn busybox_tree(without: &[&str]) -> Tree {
     programs::need("busybox", "busybox-static");
     let program = ["/bin/busybox", "/usr/bin/busybox"].iter().find_map(|path| std::fs::read(path).ok());
+    let is_wanted = |path: &str| !without.iter().any(|gone| Path::new(path).starts_with(gone));
     let mut tree = Tree::default();
-    for folder in ["bin", "dev", "etc", "proc", "root", "sys", "var"] {
+    for folder in ["bin", "dev", "etc", "proc", "root", "sys", "var"].iter().filter(|path| is_wanted(path)) {
         tree.folder(folder, 0o755);
     }
-    tree.folder("tmp", 0o1777);
+    if is_wanted("tmp") {
+        tree.folder("tmp", 0o1777);
+    }
     tree.file("bin/busybox", 0o755, &program.expect("busybox-static is installed"));
-    tree.file(
-        "etc/passwd",
-        0o644,
-        b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
-    );
-    tree.file("etc/group", 0o644, b"root:x:0:\nnogroup:x:65534:\n");
-    for applet in [
-        "sh", "cat", "echo", "env", "false", "hostname", "httpd", "id", "ls", "sleep", "true", "wc", "yes",
-        "seq", "stty", "dd", "mount", "ps",
-    ] {
+    let passwd = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n";
+    for (path, text) in [("etc/passwd", passwd), ("etc/group", "root:x:0:\nnogroup:x:65534:\n")] {
+        if is_wanted(path) {
+            tree.file(path, 0o644, text.as_bytes());
+        }
+    }
+    for applet in APPLETS.iter().filter(|applet| is_wanted(&format!("bin/{applet}"))) {
         tree.link(&format!("bin/{applet}"), "busybox");
     }
-    tree.image(command)
+    tree
 }
 
 /// Debian's bash and what it needs, taken from this machine.

@@ -1,0 +1,159 @@
+//! Images that lie, and images that bring programs which a careless engine would run.
+
+use itest::host::Host;
+use itest::image::{self, Tree};
+
+use super::Field;
+use crate::scratch;
+
+/// Programs and libraries that engines have run with their own rights from a container's files.
+const TROJANS: [&str; 16] = [
+    "bin/xz",
+    "bin/gzip",
+    "usr/bin/unpigz",
+    "usr/bin/tar",
+    "bin/ps",
+    "usr/bin/nsenter",
+    "sbin/modprobe",
+    "usr/sbin/iptables",
+    "usr/sbin/nft",
+    "sbin/ip",
+    "bin/mount",
+    "bin/umount",
+    "usr/bin/newuidmap",
+    "lib/libnss_files.so.2",
+    "lib/x86_64-linux-gnu/libnss_dns.so.2",
+    "etc/ld.so.preload",
+];
+
+#[test]
+fn links_of_an_image_lead_nowhere_on_the_host() {
+    let (host, dir) = (Host::new("links"), scratch());
+    let field = Field::new(&host, dir.path());
+    let canary = field.canary.text();
+    let upwards = format!("../../../../../../../..{canary}");
+    for (number, (path, target)) in [
+        ("proc", canary.as_str()),
+        ("sys", &upwards),
+        ("dev", &canary),
+        ("etc", &canary),
+        ("tmp", &upwards),
+        ("work", &canary),
+        ("work", "/proc/self/fd/5"),
+        ("etc", "/proc/1/root/etc"),
+        ("dev/shm", &canary),
+        ("etc/hosts", &format!("{canary}/passwd")),
+        ("etc/resolv.conf", &format!("{upwards}/file")),
+        ("etc/hostname", "/proc/sysrq-trigger"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let mut tree = image::busybox_tree(&[path]);
+        tree.link(path, target);
+        let image = field.image(&format!("link{number}"), &tree.image(&["sh"]));
+        let script = format!("(echo evil >/{path}/evil; echo evil >/{path}) 2>/dev/null; true");
+        let _ = field.run(&["-w", "/work/here", &image, "sh", "-c", &script]);
+        let _ = field.run(&["-t", &image, "sh", "-c", &script]);
+    }
+    field.finish();
+}
+
+#[test]
+fn nodes_of_an_image_are_covered_or_do_not_open() {
+    let (host, dir) = (Host::new("nodes"), scratch());
+    let field = Field::new(&host, dir.path());
+    let mut tree = image::busybox_tree(&["dev"]);
+    tree.folder("dev", 0o755).folder("dev/pts", 0o755);
+    for name in ["dev/null", "dev/zero", "dev/ptmx", "dev/console", "dev/pts/0", "dev/pts/ptmx", "dev/tty"] {
+        tree.file(name, 0o666, b"planted");
+    }
+    tree.node("kmsg", tar::EntryType::Char, 1, 11);
+    tree.node("disk", tar::EntryType::Block, 254, 0);
+    tree.node("pipe", tar::EntryType::Fifo, 0, 0);
+    let image = field.image("nodes", &tree.image(&["sh"]));
+    let (good, said) = field.run(&[
+        &image,
+        "sh",
+        "-c",
+        "for f in /dev/*; do [ -f $f ] && cat $f; done; stat -c %t:%T /dev/null /dev/zero; \
+         (exec 3</kmsg) 2>/dev/null && echo won; (exec 3</disk) 2>/dev/null && echo won; true",
+    ]);
+    // An image may also be refused for its nodes.
+    assert!(!said.contains("planted") && !said.contains("won"), "{said}");
+    assert!(!good || said.contains("1:3\n1:5"), "{said}");
+    let (_, said) = field.run(&["-t", &image, "sh", "-c", "tty; cat /dev/console </dev/null & true"]);
+    assert!(!said.contains("planted"), "{said}");
+    field.finish();
+}
+
+#[test]
+fn programs_of_an_image_are_run_by_nobody_but_the_container() {
+    let (host, dir) = (Host::new("trojans"), scratch());
+    let field = Field::new(&host, dir.path());
+    let mut tree = image::busybox_tree(&["bin/ps", "bin/mount"]);
+    for trojan in TROJANS {
+        tree.file(trojan, 0o4755, b"#!/bin/sh\necho ran >>/trojan-ran\necho ran >>/tmp/trojan-ran\n");
+    }
+    let image = field.image("trojans", &tree.image(&["sleep", "1000"]));
+    field.solo.ctl(&["container", "run", "-d", "--name", "horse", &image]);
+    for verb in [
+        &["container", "ls"][..],
+        &["container", "logs", "horse"],
+        &["container", "stats", "--no-stream", "horse"],
+        &["image", "ls"],
+        &["container", "stop", "-t", "1", "horse"],
+    ] {
+        let _ = field.solo.try_ctl(verb);
+    }
+    let store = dir.path().join("data/agent/snapshots");
+    let found = itest::programs::succeed(
+        std::process::Command::new("find").arg(&store).args(["-name", "trojan-ran"]),
+    );
+    assert_eq!(found, "");
+    assert!(
+        !std::path::Path::new("/tmp/trojan-ran").exists() && !std::path::Path::new("/trojan-ran").exists()
+    );
+    field.solo.ctl(&["container", "rm", "--force", "horse"]);
+    field.finish();
+}
+
+#[test]
+fn the_agents_own_program_is_not_run_and_not_written() {
+    let (host, dir) = (Host::new("exe"), scratch());
+    let field = Field::new(&host, dir.path());
+    let agent = itest::programs::ours("agent");
+    let before = std::fs::metadata(&agent).expect("it is built");
+    let mut tree = image::busybox_tree(&[]);
+    for (name, program) in
+        [("self", "#!/proc/self/exe\n"), ("first", "#!/proc/1/exe\n"), ("input", "#!/dev/stdin\n")]
+    {
+        tree.file(&format!("bin/{name}"), 0o755, program.as_bytes());
+    }
+    let image = field.image("exe", &tree.image(&["sh"]));
+    for name in ["self", "first", "input"] {
+        let (good, said) = field.run(&[&image, &format!("/bin/{name}"), "--version"]);
+        assert!(!good && !said.contains("agent 0"), "{name}: {said}");
+    }
+    let (_, said) = field.run(&[
+        &image,
+        "sh",
+        "-c",
+        "for p in /proc/[0-9]*; do (exec 3>>$p/exe) 2>/dev/null && echo won; done; true",
+    ]);
+    assert!(!said.contains("won"), "{said}");
+    let after = std::fs::metadata(&agent).expect("it is built");
+    assert_eq!(before.modified().expect("a time"), after.modified().expect("a time"));
+    field.finish();
+}
+
+/// The tree type is used by name above all.
+#[test]
+fn an_empty_image_is_refused_in_words() {
+    let (host, dir) = (Host::new("empty"), scratch());
+    let field = Field::new(&host, dir.path());
+    let image = field.image("empty", &Tree::default().image(&["/nothing"]));
+    let (good, said) = field.run(&[&image]);
+    assert!(!good && !said.contains("panicked"), "{said}");
+    field.finish();
+}

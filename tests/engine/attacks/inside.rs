@@ -1,0 +1,147 @@
+//! What a program tries that finds itself in a container.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use itest::host::Host;
+use itest::{image, wait};
+
+use super::Field;
+use crate::{SOON, scratch};
+
+#[test]
+fn no_working_directory_is_a_descriptor_of_the_engine() {
+    let (host, dir) = (Host::new("cwd"), scratch());
+    let field = Field::new(&host, dir.path());
+    let image = field.image("busybox", &image::busybox(&["sh"]));
+    for number in (0..20).chain([63, 255, 1023]) {
+        let cwd = format!("/proc/self/fd/{number}");
+        let (_, said) = field.run(&["-w", &cwd, &image, "sh", "-c", "ls -a ../../../..; cat data/agent.log"]);
+        assert!(!said.contains("agent.sock") && !said.contains("canary"), "{cwd}: {said}");
+    }
+    for cwd in ["/proc/1/cwd", "/proc/self/root", "/proc/thread-self/fd/4", "/../../../..", "relative", ""] {
+        let (_, said) = field.run(&["-w", cwd, &image, "ls", "/"]);
+        assert!(!said.contains("panicked") && !said.contains("lost+found"), "{cwd}: {said}");
+    }
+    field.finish();
+}
+
+/// What it tries, and with which words of a shell; "won" says that it could. Names in braces are filled in.
+const TRIES: &[(&str, &str)] = &[
+    ("see a process of the host", "[ $(ls -d /proc/[0-9]* | wc -l) -gt 5 ] && echo won"),
+    ("see the victim", "[ -e /proc/{victim} ] && echo won"),
+    ("kill everything", "kill -9 -1; true"),
+    ("kill the keeper", "kill -9 {keeper} && echo won"),
+    ("stop the keeper", "kill -STOP {keeper} && echo won"),
+    ("kill the agent", "kill -9 {agent} && echo won"),
+    ("find an abstract socket of the host", "grep -q {name} /proc/net/unix && echo won"),
+    ("find the agent's socket", "grep -q agent.sock /proc/net/unix && echo won"),
+    ("find the layers of other images", "grep -o 'lowerdir=[^,]*' /proc/mounts | grep -q /tmp && echo won"),
+    ("reach the root of the first process", "ls /proc/1/root/lost+found && echo won"),
+    ("climb above the root", "cd /; cd ../../../..; [ -e lost+found ] && echo won"),
+    ("read the environment of the engine", "tr '\\0' '\\n' </proc/1/environ | grep -q ROADSTEAD && echo won"),
+    ("write the kernel's settings", "(exec 3>>/proc/sys/kernel/core_pattern) && echo won"),
+    ("write the settings of the network card", "(exec 3>>/sys/class/net/lo/mtu) && echo won"),
+    ("make a cgroup", "mkdir /sys/fs/cgroup/*/x && echo won"),
+    ("leave its limit", "(exec 3>>/sys/fs/cgroup/pids/pids.max) && echo won"),
+    ("be told when a cgroup is empty", "find /sys/fs/cgroup -name release_agent | grep -q . && echo won"),
+    ("notify on release", "(exec 3>>/sys/fs/cgroup/pids/notify_on_release) && echo won"),
+    ("move itself to the parent", "(echo $$ >/sys/fs/cgroup/pids/../cgroup.procs) && echo won"),
+    ("mount a file system", "mount -t tmpfs x /mnt && echo won; mount -t proc x /tmp && echo won"),
+    ("make the root writable again", "mount -o remount,rw /proc/sys && echo won"),
+    ("make a device", "busybox mknod /sda b 8 0 && dd if=/sda of=/dev/null count=1 && echo won"),
+    ("change the host's name", "hostname evil && echo won"),
+    ("enter the namespaces of the host", "busybox nsenter -t 1 -m ls /lost+found && echo won"),
+    (
+        "make namespaces of its own",
+        "busybox unshare -m true && echo won; busybox unshare -U true && echo won",
+    ),
+    ("load a module", "busybox insmod /bin/busybox && echo won; busybox modprobe loop && echo won"),
+    ("reboot", "busybox reboot -f && echo won; busybox halt -f && echo won"),
+    ("set the clock", "busybox date -s 2001-01-01; [ $(busybox date +%Y) = 2001 ] && echo won"),
+    ("add an address to the network", "busybox ip addr add 192.0.2.9/24 dev lo && echo won"),
+    ("become a router", "(echo 1 >/proc/sys/net/ipv4/ip_forward) && echo won"),
+    ("raise its priority", "busybox nice -n -5 busybox nice | grep -q -- -5 && echo won"),
+    ("raise the limit of open files", "ulimit -n 10000000 && echo won"),
+    (
+        "escape by a second chroot",
+        "mkdir -p /jail; busybox chroot /jail /bin/true; ls /../../lost+found && echo won",
+    ),
+    ("escape the oom killer", "(echo -1000 >/proc/self/oom_score_adj) && echo won"),
+];
+
+#[test]
+fn the_host_and_other_containers_are_out_of_reach() {
+    let (host, dir) = (Host::new("reach"), scratch());
+    let field = Field::new(&host, dir.path());
+    let image = field.image("busybox", &image::busybox(&["sh"]));
+    field.solo.ctl(&["container", "run", "-d", "--name", "victim", &image, "sleep", "1000"]);
+    let name = format!("attack-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("a short name");
+    let _socket = UnixListener::bind_addr(&address).expect("a new name");
+    let (keeper, agent) = (field.solo.keeper_pid(), field.solo.agent_pid());
+    let victim = field.solo.json(&["container", "ls"])[0]["pid"].to_string();
+    let mut can = Vec::new();
+    for (what, script) in TRIES {
+        let numbers =
+            [("{keeper}", keeper.to_string()), ("{agent}", agent.to_string()), ("{victim}", victim.clone())];
+        let script = numbers
+            .iter()
+            .fold(script.replace("{name}", &name), |text, (key, value)| text.replace(key, value));
+        let (_, said) = field.run(&[&image, "sh", "-c", &format!("({script}) 2>/dev/null")]);
+        if said.contains("won") {
+            can.push(format!("it can {what}: {said}"));
+        }
+    }
+    assert!(can.is_empty(), "{can:?}");
+    assert_eq!((field.solo.keeper_pid(), field.solo.agent_pid()), (keeper, agent));
+    assert_eq!(field.solo.json(&["container", "ls"])[0]["pid"].to_string(), victim);
+    field.solo.ctl(&["container", "rm", "--force", "victim"]);
+    field.finish();
+}
+
+/// Somebody on the host raises the limit of each new container at once: sooner or later it is done between the
+/// making and the program, and the start must be stopped.
+#[test]
+fn a_container_that_was_tampered_with_does_not_run() {
+    let (host, dir) = (Host::new("tamper"), scratch());
+    let field = Field::new(&host, dir.path());
+    let image = field.image("busybox", &image::busybox(&["sh"]));
+    let over = AtomicBool::new(false);
+    let group = group_of(&field, &image);
+    let said = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                for entry in std::fs::read_dir(&group).into_iter().flatten().flatten() {
+                    // Most of the time there is nothing to raise.
+                    let _ = std::fs::write(entry.path().join("pids.max"), "max");
+                }
+            }
+        });
+        let said =
+            (0..100).map(|_| field.run(&[&image, "echo", "ran"]).1).find(|said| !said.starts_with("ran"));
+        over.store(true, Ordering::Relaxed);
+        said
+    });
+    let said = said.expect("one of a hundred starts meets the tampering");
+    assert!(said.contains("Pids limit: asked for 1024, found no limit"), "{said}");
+    field.finish();
+}
+
+/// The cgroup above those of the agent's containers, where the limit of processes is.
+fn group_of(field: &Field<'_>, image: &str) -> std::path::PathBuf {
+    field.solo.ctl(&["container", "run", "-d", "--name", "first", image, "sleep", "100"]);
+    let pid = field.solo.json(&["container", "ls"])[0]["pid"].to_string();
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it runs");
+    let (mount, line) = groups
+        .lines()
+        .find(|line| line.contains(":pids:"))
+        .map_or(("/sys/fs/cgroup", groups.lines().last()), |line| ("/sys/fs/cgroup/pids", Some(line)));
+    let path = line.and_then(|line| line.rsplit(':').next()).expect("a cgroup");
+    let path = Path::new(mount).join(path.trim_start_matches('/'));
+    field.solo.ctl(&["container", "rm", "--force", "first"]);
+    wait::until("it is gone", SOON, || if path.exists() { Err(path.display().to_string()) } else { Ok(()) });
+    path.parent().expect("a cgroup of the agent's").to_owned()
+}
