@@ -4,8 +4,13 @@
 
 mod attach;
 mod container;
+mod control;
+mod event;
 mod exec;
+mod filter;
 mod image;
+mod inspect;
+mod list;
 mod log;
 mod node;
 
@@ -120,28 +125,28 @@ impl NodeControl for Api {
         &self,
         request: Request<v1::KillContainerRequest>,
     ) -> Result<Response<v1::KillContainerResponse>, Status> {
-        traced("KillContainer", request, async |request| container::kill(self, &request).await).await
+        traced("KillContainer", request, async |request| control::kill(self, &request).await).await
     }
 
     async fn stop_container(
         &self,
         request: Request<v1::StopContainerRequest>,
     ) -> Result<Response<v1::StopContainerResponse>, Status> {
-        traced("StopContainer", request, async |request| container::stop(self, &request).await).await
+        traced("StopContainer", request, async |request| control::stop(self, &request).await).await
     }
 
     async fn remove_container(
         &self,
         request: Request<v1::RemoveContainerRequest>,
     ) -> Result<Response<v1::RemoveContainerResponse>, Status> {
-        traced("RemoveContainer", request, async |request| container::remove(self, &request).await).await
+        traced("RemoveContainer", request, async |request| control::remove(self, &request).await).await
     }
 
     async fn list_containers(
         &self,
         request: Request<v1::ListContainersRequest>,
     ) -> Result<Response<v1::ListContainersResponse>, Status> {
-        traced("ListContainers", request, async |request| Ok(container::list(self, &request))).await
+        traced("ListContainers", request, async |request| list::list(self, request).await).await
     }
 
     async fn container_usage(
@@ -149,6 +154,55 @@ impl NodeControl for Api {
         request: Request<v1::ContainerUsageRequest>,
     ) -> Result<Response<v1::ContainerUsageResponse>, Status> {
         traced("ContainerUsage", request, async |request| container::usage(self, &request).await).await
+    }
+
+    async fn restart_container(
+        &self,
+        request: Request<v1::RestartContainerRequest>,
+    ) -> Result<Response<v1::RestartContainerResponse>, Status> {
+        traced("RestartContainer", request, async |request| control::restart(self, &request).await).await
+    }
+
+    async fn pause_container(
+        &self,
+        request: Request<v1::PauseContainerRequest>,
+    ) -> Result<Response<v1::PauseContainerResponse>, Status> {
+        traced("PauseContainer", request, async |request| control::pause(self, &request).await).await
+    }
+
+    async fn unpause_container(
+        &self,
+        request: Request<v1::UnpauseContainerRequest>,
+    ) -> Result<Response<v1::UnpauseContainerResponse>, Status> {
+        traced("UnpauseContainer", request, async |request| control::unpause(self, &request).await).await
+    }
+
+    async fn rename_container(
+        &self,
+        request: Request<v1::RenameContainerRequest>,
+    ) -> Result<Response<v1::RenameContainerResponse>, Status> {
+        traced("RenameContainer", request, async |request| control::rename(self, &request).await).await
+    }
+
+    async fn prune_containers(
+        &self,
+        request: Request<v1::PruneContainersRequest>,
+    ) -> Result<Response<v1::PruneContainersResponse>, Status> {
+        traced("PruneContainers", request, async |request| control::prune(self, request).await).await
+    }
+
+    async fn inspect_container(
+        &self,
+        request: Request<v1::InspectContainerRequest>,
+    ) -> Result<Response<v1::InspectContainerResponse>, Status> {
+        traced("InspectContainer", request, async |request| inspect::inspect(self, &request).await).await
+    }
+
+    async fn top_container(
+        &self,
+        request: Request<v1::TopContainerRequest>,
+    ) -> Result<Response<v1::TopContainerResponse>, Status> {
+        traced("TopContainer", request, async |request| inspect::top(self, &request).await).await
     }
 
     type ContainerLogsStream = Answers<v1::ContainerLogsResponse>;

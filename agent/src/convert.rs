@@ -85,6 +85,7 @@ pub fn window(rows: u32, columns: u32) -> Option<WindowSize> {
 
 /// A container as the wire shows it.
 pub fn container(container: Container) -> v1::Container {
+    let health = health(&container).to_owned();
     let config = container.config;
     v1::Container {
         id: container.id,
@@ -104,7 +105,16 @@ pub fn container(container: Container) -> v1::Container {
         restart_count: container.restart_count,
         restart_at_ms: container.restart_at_ms.unwrap_or_default(),
         error: container.error.unwrap_or_default(),
+        labels: config.labels.into_iter().collect(),
+        health,
+        terminal: config.terminal,
+        size_bytes: None,
     }
+}
+
+/// What is thought of a container's health; empty when nobody checks it.
+pub fn health(_container: &Container) -> &'static str {
+    ""
 }
 
 fn published_port(port: &PortMapping) -> v1::PublishedPort {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::v1::events_server::EventsServer;
 use proto::v1::exec_server::ExecServer;
 use proto::v1::node_control_server::NodeControlServer;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -90,7 +91,9 @@ fn remove_dead(path: &Path) -> io::Result<()> {
 
 /// All services of a node.
 pub fn services(api: &Api) -> Routes {
-    Routes::new(NodeControlServer::new(api.clone())).add_service(ExecServer::new(api.clone()))
+    Routes::new(NodeControlServer::new(api.clone()))
+        .add_service(EventsServer::new(api.clone()))
+        .add_service(ExecServer::new(api.clone()))
 }
 
 /// Serves whoever may open the socket, until `stop`.

@@ -55,6 +55,25 @@ impl<C: Subcommand> OnHost<C> {
     }
 }
 
+/// One command for one host, in short.
+#[derive(Debug, clap::Args)]
+pub struct Short<A: clap::Args> {
+    /// On this node of the cluster instead of on this host
+    #[arg(long, value_name = "NODE", conflicts_with = "agent_socket")]
+    node: Option<String>,
+    /// Its own arguments.
+    #[command(flatten)]
+    pub args: A,
+}
+
+impl<A: clap::Args> Short<A> {
+    /// The global options with the host that is meant.
+    pub fn scope<'g>(&self, global: &'g mut Global) -> &'g Global {
+        global.node.clone_from(&self.node);
+        global
+    }
+}
+
 /// The groups of commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -73,6 +92,16 @@ pub enum Command {
     Container(OnHost<cmd::container::Command>),
     /// Images on this host, or on a node
     Image(OnHost<cmd::image::Command>),
+    /// Run a program in a new container (container run)
+    Run(Box<Short<cmd::container::RunArgs>>),
+    /// Run a program in a running container (container exec)
+    Exec(Box<Short<cmd::container::ExecArgs>>),
+    /// List containers (container ls)
+    Ps(Short<cmd::container::ListArgs>),
+    /// Print what a container wrote (container logs)
+    Logs(Short<cmd::container::LogsArgs>),
+    /// Show what happens on a host, as it happens
+    Events(Short<cmd::container::EventsArgs>),
     /// Print a completion script for a shell
     Completion(cmd::completion::Args),
 }

@@ -10,7 +10,7 @@ pub mod service;
 
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command, Global};
+use crate::cli::{Cli, Command, Global, Short};
 use crate::client;
 use crate::context::{self, Config};
 use crate::error::CommandError;
@@ -28,6 +28,21 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Cluster(command) => cluster::run(&global, command).await,
         Command::Container(group) => container::run(group.scope(&mut global), group.command).await,
         Command::Image(group) => image::run(group.scope(&mut global), group.command).await,
+        Command::Run(short) => {
+            let short: Short<_> = *short;
+            container::run(short.scope(&mut global), container::Command::Run(Box::new(short.args))).await
+        }
+        Command::Exec(short) => {
+            let short: Short<_> = *short;
+            container::run(short.scope(&mut global), container::Command::Exec(Box::new(short.args))).await
+        }
+        Command::Ps(short) => {
+            container::run(short.scope(&mut global), container::Command::Ls(short.args)).await
+        }
+        Command::Logs(short) => {
+            container::run(short.scope(&mut global), container::Command::Logs(short.args)).await
+        }
+        Command::Events(short) => container::all_events(short.scope(&mut global), short.args).await,
         Command::Completion(args) => Ok(completion::run(&args)),
     }
 }

@@ -15,6 +15,7 @@ pub mod client;
 pub mod cmd;
 pub mod context;
 pub mod error;
+pub mod moment;
 pub mod output;
 pub mod telemetry;
 pub mod terminal;

@@ -3,10 +3,12 @@
 
 mod attacks;
 mod crash;
+mod events;
 mod exec;
 mod flags;
 mod life;
 mod restart;
+mod verbs;
 
 use std::time::Duration;
 

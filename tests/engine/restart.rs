@@ -73,7 +73,7 @@ fn a_pause_is_shown_and_a_stop_ends_it() {
     let words = ["container", "run", "-d", "--name", "failing", "--restart", "always"];
     solo.ctl(&[&words[..], &["--env", "PORT=none", "roadstead/hello"]].concat());
     until(&solo, "failing", "it waits", |seen| seen["state"] == "restarting");
-    assert!(solo.ctl(&["container", "ls", "--all"]).contains("restarting ("));
+    assert!(solo.ctl(&["container", "ls", "--all"]).contains("Restarting ("));
     solo.ctl(&["container", "stop", "failing"]);
     assert_eq!(seen(&solo, "failing")["state"], "exited");
     let words = ["container", "run", "--rm", "--restart", "always", "roadstead/hello"];

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) mod again;
 pub mod attach;
 pub(crate) mod create;
 pub(crate) mod event;
@@ -19,16 +20,21 @@ pub(crate) mod lifecycle;
 pub mod logs;
 mod pause;
 pub(crate) mod ports;
+pub(crate) mod prune;
 pub(crate) mod record;
 pub(crate) mod remove;
 mod rename;
 pub mod restart;
-mod signal;
+pub mod signal;
 pub(crate) mod spec;
+mod top;
 mod usage;
 pub(crate) mod user;
 
+pub use self::again::StopOptions;
 pub use self::event::{ContainerEvent, ContainerEventKind};
+pub use self::prune::{PruneFilter, Pruned};
+pub use self::top::Process;
 pub use crate::network::Protocol;
 pub use agent_runtime::container::{LogPolicy, WindowSize};
 

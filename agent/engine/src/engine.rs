@@ -217,7 +217,7 @@ impl Engine {
     /// All containers, oldest first; not those that have ended and are just being removed.
     pub fn list(&self) -> Vec<Container> {
         let entries = self.inner.entries();
-        let stays = |entry: &&Arc<Entry>| !entry.live().record.is_leaving();
+        let stays = |entry: &&Arc<Entry>| !entry.live().is_leaving();
         let mut all: Vec<Container> = entries.values().filter(stays).map(|entry| entry.container()).collect();
         all.sort_by(|one, other| (one.created_at_ms, &one.id).cmp(&(other.created_at_ms, &other.id)));
         all
@@ -229,7 +229,7 @@ impl Engine {
     /// # Errors
     /// When it has exited.
     pub async fn attach(&self, container: &str) -> Result<Attachment, EngineError> {
-        self.inner.attach(&self.inner.resolve(container)?).await
+        self.inner.attach(&self.inner.resolve(container)?, false).await
     }
 
     /// Sets the size of a container's terminal; before the start, its first size.

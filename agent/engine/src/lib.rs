@@ -28,7 +28,7 @@ pub use container::isolation;
 pub use container::logs::{LogEntry, LogOptions};
 pub use container::{
     Container, ContainerConfig, ContainerEvent, ContainerEventKind, ContainerState, Limits, LogPolicy,
-    PortMapping, Protocol, WindowSize,
+    PortMapping, Process, Protocol, PruneFilter, Pruned, StopOptions, WindowSize,
 };
 pub use engine::Engine;
 pub use error::EngineError;

@@ -51,6 +51,7 @@ use crate::content::Digest;
 
 mod container;
 mod layer;
+mod size;
 #[cfg(test)]
 mod suite;
 
@@ -214,6 +215,15 @@ impl Snapshots {
     pub async fn list(&self) -> Result<Vec<String>, SnapshotError> {
         let dir = self.dir("containers");
         blocking(move || names(&dir)).await
+    }
+
+    /// Bytes that a container has written. It may go on writing meanwhile.
+    ///
+    /// # Errors
+    /// When it has no snapshot.
+    pub async fn size(&self, container_id: &str) -> Result<u64, SnapshotError> {
+        let upper = self.dir("containers").join(container_id).join("upper");
+        blocking(move || size::of(&upper).map_err(|fault| store(&upper, &fault))).await
     }
 
     fn dir(&self, name: &str) -> PathBuf {

@@ -260,6 +260,23 @@ impl Cgroup {
         text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
     }
 
+    /// As [`Cgroup::processes`], with those in the cgroups below it.
+    pub fn all_processes(&self) -> Vec<i32> {
+        self.processes_below(DEPTH)
+    }
+
+    fn processes_below(&self, depth: u32) -> Vec<i32> {
+        let mut found = self.processes();
+        if depth > 0 {
+            for name in self.children() {
+                let below =
+                    Cgroup { layout: Arc::clone(&self.layout), path: format!("{}/{name}", self.path) };
+                found.extend(below.processes_below(depth - 1));
+            }
+        }
+        found
+    }
+
     /// Names of the cgroups directly below it, in whichever hierarchy, each once.
     pub fn children(&self) -> BTreeSet<String> {
         let below = |hierarchy: &Hierarchy| files::children(hierarchy, &self.path).unwrap_or_default();

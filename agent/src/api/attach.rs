@@ -46,7 +46,11 @@ pub(super) async fn attach(
         _ => return Err(error::invalid_field("open", "the first message names the container")),
     };
     let container = api.engine.inspect(&open.container).map_err(|fault| error::engine(&fault))?;
-    let attachment = api.engine.attach(&container.id).await.map_err(|fault| error::engine(&fault))?;
+    let attachment = match open.next_start {
+        true => api.engine.attach_next(&container.id).await,
+        false => api.engine.attach(&container.id).await,
+    };
+    let attachment = attachment.map_err(|fault| error::engine(&fault))?;
     let raw = attachment.raw;
     let (from, to) = tokio::io::split(attachment);
     let (to_client, stream) = mpsc::channel(STREAM_QUEUE);

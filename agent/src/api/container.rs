@@ -1,7 +1,7 @@
-//! Containers, from making one to removing it. A container is named by its id,
-//! a unique beginning of that, its name, or the id of its task.
+//! Making containers, starting them and waiting for them. A container is named
+//! by its id, a unique beginning of that, its name, or the id of its task.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use agent_engine::ContainerState;
 use agent_engine::image::Reference;
@@ -10,9 +10,6 @@ use tonic::Status;
 
 use super::{Api, image};
 use crate::{convert, error, telemetry};
-
-/// Signals have numbers from 1 to this.
-const SIGNAL_MAX: i32 = 64;
 
 pub(super) async fn create(
     api: &Api,
@@ -66,46 +63,16 @@ pub(super) async fn wait(
 ) -> Result<v1::WaitContainerResponse, Status> {
     // One that could not be started will not exit: say why instead of waiting for ever.
     let container = api.engine.inspect(&request.container).map_err(|fault| error::engine(&fault))?;
-    if let (ContainerState::Created, Some(reason)) = (container.state, container.error) {
+    let is_waiting_for_a_start = !request.next_exit && container.state == ContainerState::Created;
+    if let (true, Some(reason)) = (is_waiting_for_a_start, container.error) {
         return Ok(v1::WaitContainerResponse { exit_code: 127, oom_killed: false, error: reason });
     }
-    let exit = api.engine.wait(&container.id).await.map_err(|fault| error::engine(&fault))?;
+    let exit = match request.next_exit {
+        true => api.engine.wait_for_next(&container.id).await,
+        false => api.engine.wait(&container.id).await,
+    };
+    let exit = exit.map_err(|fault| error::engine(&fault))?;
     Ok(v1::WaitContainerResponse { exit_code: exit.code, oom_killed: exit.oom_killed, error: String::new() })
-}
-
-pub(super) async fn kill(
-    api: &Api,
-    request: &v1::KillContainerRequest,
-) -> Result<v1::KillContainerResponse, Status> {
-    if !(1..=SIGNAL_MAX).contains(&request.signal) {
-        let rule = format!("{} is not a signal from 1 to {SIGNAL_MAX}", request.signal);
-        return Err(error::invalid_field("signal", rule));
-    }
-    api.engine.kill(&request.container, request.signal).await.map_err(|fault| error::engine(&fault))?;
-    Ok(v1::KillContainerResponse {})
-}
-
-pub(super) async fn stop(
-    api: &Api,
-    request: &v1::StopContainerRequest,
-) -> Result<v1::StopContainerResponse, Status> {
-    let grace = request.grace_seconds.map(|seconds| Duration::from_secs(seconds.into()));
-    api.engine.stop(&request.container, grace).await.map_err(|fault| error::engine(&fault))?;
-    Ok(v1::StopContainerResponse {})
-}
-
-pub(super) async fn remove(
-    api: &Api,
-    request: &v1::RemoveContainerRequest,
-) -> Result<v1::RemoveContainerResponse, Status> {
-    api.engine.remove(&request.container, request.force).await.map_err(|fault| error::engine(&fault))?;
-    Ok(v1::RemoveContainerResponse {})
-}
-
-pub(super) fn list(api: &Api, request: &v1::ListContainersRequest) -> v1::ListContainersResponse {
-    let containers = api.engine.list().into_iter();
-    let shown = containers.filter(|container| request.all || container.state.is_alive());
-    v1::ListContainersResponse { containers: shown.map(convert::container).collect() }
 }
 
 pub(super) async fn usage(

@@ -22,13 +22,14 @@ async fn a_container_lives_from_create_to_remove() {
     let mut lines = client.container_logs(logs).await.unwrap().into_inner();
     let line = lines.message().await.unwrap().unwrap().line.unwrap();
     assert_eq!(line.data, b"listening on 0.0.0.0:80");
-    let kill = v1::KillContainerRequest { container: container.id[..12].into(), signal: 9 };
+    let kill =
+        v1::KillContainerRequest { container: container.id[..12].into(), signal: 9, ..Default::default() };
     client.kill_container(kill).await.unwrap();
-    let wait = v1::WaitContainerRequest { container: "web".into() };
+    let wait = v1::WaitContainerRequest { container: "web".into(), ..Default::default() };
     assert_eq!(client.wait_container(wait).await.unwrap().into_inner().exit_code, 137);
     let end = tokio::time::timeout(PATIENCE, lines.message()).await.unwrap().unwrap();
     assert!(end.is_none(), "{end:?}");
-    let remove = v1::RemoveContainerRequest { container: "web".into(), force: false };
+    let remove = v1::RemoveContainerRequest { container: "web".into(), force: false, ..Default::default() };
     client.remove_container(remove).await.unwrap();
     assert!(agent.containers().await.is_empty());
 }
@@ -83,13 +84,16 @@ async fn an_attachment_opened_before_the_start_misses_nothing_and_ends_with_the_
     let mut client = agent.client().await;
     client.create_container(hello("web")).await.unwrap();
     let (up, requests) = tokio::sync::mpsc::channel(4);
-    let open = v1::AttachOpen { container: "web".into(), describe: false };
+    let open = v1::AttachOpen { container: "web".into(), ..Default::default() };
     up.send(v1::AttachContainerRequest { message: Some(Message::Open(open)) }).await.unwrap();
     let mut output = client.attach_container(ReceiverStream::new(requests)).await.unwrap().into_inner();
     client.start_container(v1::StartContainerRequest { container: "web".into() }).await.unwrap();
     let first = tokio::time::timeout(PATIENCE, output.message()).await.unwrap().unwrap().unwrap();
     assert_eq!((first.data.as_slice(), first.stderr), (&b"listening on 0.0.0.0:80\n"[..], false));
-    client.kill_container(v1::KillContainerRequest { container: "web".into(), signal: 9 }).await.unwrap();
+    client
+        .kill_container(v1::KillContainerRequest { container: "web".into(), signal: 9, ..Default::default() })
+        .await
+        .unwrap();
     let end = tokio::time::timeout(PATIENCE, output.message()).await.unwrap().unwrap();
     assert!(end.is_none(), "{end:?}");
 }

@@ -111,7 +111,11 @@ impl Agent {
     }
 
     pub(crate) async fn containers(&self) -> Vec<Container> {
-        let answer = self.client().await.list_containers(ListContainersRequest { all: true }).await;
+        let answer = self
+            .client()
+            .await
+            .list_containers(ListContainersRequest { all: true, ..Default::default() })
+            .await;
         answer.unwrap().into_inner().containers
     }
 }

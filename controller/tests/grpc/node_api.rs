@@ -164,4 +164,43 @@ impl NodeControl for NodeApi {
     ) -> Unary<v1::ListContainersResponse> {
         no()
     }
+    async fn restart_container(
+        &self,
+        _: Request<v1::RestartContainerRequest>,
+    ) -> Unary<v1::RestartContainerResponse> {
+        no()
+    }
+    async fn pause_container(
+        &self,
+        _: Request<v1::PauseContainerRequest>,
+    ) -> Unary<v1::PauseContainerResponse> {
+        no()
+    }
+    async fn unpause_container(
+        &self,
+        _: Request<v1::UnpauseContainerRequest>,
+    ) -> Unary<v1::UnpauseContainerResponse> {
+        no()
+    }
+    async fn rename_container(
+        &self,
+        _: Request<v1::RenameContainerRequest>,
+    ) -> Unary<v1::RenameContainerResponse> {
+        no()
+    }
+    async fn inspect_container(
+        &self,
+        _: Request<v1::InspectContainerRequest>,
+    ) -> Unary<v1::InspectContainerResponse> {
+        no()
+    }
+    async fn top_container(&self, _: Request<v1::TopContainerRequest>) -> Unary<v1::TopContainerResponse> {
+        no()
+    }
+    async fn prune_containers(
+        &self,
+        _: Request<v1::PruneContainersRequest>,
+    ) -> Unary<v1::PruneContainersResponse> {
+        no()
+    }
 }

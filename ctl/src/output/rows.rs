@@ -7,9 +7,11 @@ use serde::Serialize;
 
 use super::{Row, time};
 
+mod container;
 mod host;
 
-pub use host::{ContainerRow, ImageRow, UsageRow};
+pub use container::{ContainerRow, EventRow, PortRow, ProcessRow, SizedContainerRow};
+pub use host::{ImageRow, UsageRow};
 
 /// The first characters of an id, enough to tell a cluster's objects apart.
 pub fn short(id: &str) -> String {

@@ -22,6 +22,25 @@ pub fn age(at_ms: u64, now_ms: u64) -> String {
     }
 }
 
+/// A time that has passed, in words and one unit, as Docker says it.
+pub fn words(elapsed_ms: u64) -> String {
+    let seconds = elapsed_ms / 1000;
+    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
+    match (seconds, minutes, hours) {
+        (0, ..) => "Less than a second".to_owned(),
+        (1, ..) => "1 second".to_owned(),
+        (..60, ..) => format!("{seconds} seconds"),
+        (_, 1, _) => "About a minute".to_owned(),
+        (_, ..60, _) => format!("{minutes} minutes"),
+        (.., 1) => "About an hour".to_owned(),
+        (.., ..48) => format!("{hours} hours"),
+        (.., ..336) => format!("{} days", hours / 24),
+        (.., ..1440) => format!("{} weeks", hours / 24 / 7),
+        (.., ..17520) => format!("{} months", hours / 24 / 30),
+        _ => format!("{} years", hours / 24 / 365),
+    }
+}
+
 /// How long until a moment, for people, rounded up; empty when it has passed or is none.
 pub fn until(at_ms: u64, now_ms: u64) -> String {
     match at_ms.saturating_sub(now_ms) {
@@ -48,6 +67,21 @@ mod tests {
         let cases = [(1_000, "119s", 120_000), (1_000, "2m", 121_000), (1_000, "2h", 7_201_000), (0, "-", 5)];
         for (at, expected, now) in cases {
             assert_eq!(age(at, now), expected);
+        }
+    }
+
+    #[test]
+    fn times_in_words_read_as_dockers() {
+        let minute = 60_000;
+        for (elapsed, expected) in [
+            (999, "Less than a second"),
+            (59_999, "59 seconds"),
+            (minute, "About a minute"),
+            (3 * minute, "3 minutes"),
+            (90 * minute, "2 hours"),
+            (48 * 60 * minute, "2 days"),
+        ] {
+            assert_eq!(words(elapsed), expected);
         }
     }
 

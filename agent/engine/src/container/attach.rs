@@ -40,14 +40,21 @@ impl Attachment {
 }
 
 impl Inner {
-    pub(crate) async fn attach(&self, entry: &Arc<Entry>) -> Result<Attachment, EngineError> {
+    pub(crate) async fn attach(
+        &self,
+        entry: &Arc<Entry>,
+        next_start: bool,
+    ) -> Result<Attachment, EngineError> {
         let failed = |error| EngineError::file("make", "a pair of sockets", error);
         // A start that is under way is waited for.
         let _work = entry.work.lock().await;
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         let attachment = Attachment::of(ours, entry.live().record.config.terminal)?;
         match entry.state() {
-            ContainerState::Created => {
+            ContainerState::Exited | ContainerState::Restarting if !next_start => {
+                return Err(self.wrong_state(entry, "there is nothing to attach to"));
+            }
+            ContainerState::Created | ContainerState::Exited | ContainerState::Restarting => {
                 let mut live = entry.live();
                 if live.pending.len() >= MAX_PENDING {
                     drop(live);
@@ -59,9 +66,6 @@ impl Inner {
                 let id = entry.id.clone();
                 let attach = move |client: &mut Client| client.attach_socket(&id, theirs.as_fd());
                 self.keeper.run(None, attach).await?.map_err(|error| self.refused(entry, error))?;
-            }
-            ContainerState::Exited | ContainerState::Restarting => {
-                return Err(self.wrong_state(entry, "there is nothing to attach to"));
             }
         }
         Ok(attachment)

@@ -111,7 +111,7 @@ impl Inner {
         let mut taken = std::collections::BTreeSet::new();
         for entry in entries.values() {
             let live = entry.live();
-            if live.record.name == record.name && !live.record.is_leaving() {
+            if live.record.name == record.name && !live.is_leaving() {
                 return Err(EngineError::NameTaken { name: record.name, id: live.record.short_id() });
             }
             if record.config.task.is_some() && live.record.config.task == record.config.task {

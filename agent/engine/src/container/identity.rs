@@ -41,7 +41,7 @@ pub(crate) fn resolve(
     }
     let is_called = |entry: &&Arc<Entry>| {
         let live = entry.live();
-        live.record.name == wanted && !live.record.is_leaving()
+        live.record.name == wanted && !live.is_leaving()
     };
     let is_of_task = |entry: &&Arc<Entry>| entry.live().record.config.task.as_deref() == Some(wanted);
     if let Some(entry) = entries.values().find(is_called).or_else(|| entries.values().find(is_of_task)) {

@@ -13,6 +13,7 @@ use agent_runtime::keeper::Exit;
 use agent_runtime::keeper::client::{Client, ClientError};
 use agent_runtime::keeper::protocol::ErrorKind;
 
+use super::again::StopOptions;
 use super::create::now_ms;
 use super::record::{Entry, Phase, short};
 use super::restart::End;
@@ -180,7 +181,11 @@ impl Inner {
                 return;
             }
         }
-        if entry.live().record.config.auto_remove {
+        let leaves = {
+            let live = entry.live();
+            live.record.config.auto_remove && !live.restarting
+        };
+        if leaves {
             // Whoever waits for its end may use its ports at once.
             entry.live().address = None;
             self.release_ports(entry).await;
@@ -199,7 +204,7 @@ impl Inner {
         }
         self.tell(entry, ContainerEventKind::Exited(exit));
         self.tear_down(entry).await;
-        let done = if record.config.auto_remove {
+        let done = if leaves {
             self.erase(entry).await
         } else {
             self.put(&record, Inner::durability(&record)).await
@@ -235,6 +240,14 @@ impl Inner {
         entry: &Arc<Entry>,
         grace: Option<Duration>,
     ) -> Result<Exit, EngineError> {
+        self.stop_as(entry, StopOptions { grace, signal: None }).await
+    }
+
+    pub(super) async fn stop_by(
+        &self,
+        entry: &Arc<Entry>,
+        options: StopOptions,
+    ) -> Result<Exit, EngineError> {
         loop {
             match entry.state() {
                 ContainerState::Created => {
@@ -255,16 +268,21 @@ impl Inner {
             }
         }
         self.hold_back(entry).await?;
-        self.end(entry, grace).await
+        self.end_by(entry, options).await
     }
 
     /// Ends a running container; what its policy says of that holds.
     pub(crate) async fn end(&self, entry: &Arc<Entry>, grace: Option<Duration>) -> Result<Exit, EngineError> {
+        self.end_by(entry, StopOptions { grace, signal: None }).await
+    }
+
+    async fn end_by(&self, entry: &Arc<Entry>, options: StopOptions) -> Result<Exit, EngineError> {
         let (signal, configured) = {
             let live = entry.live();
-            (live.record.stop_signal, live.record.config.stop_grace)
+            let signal = options.signal.unwrap_or(live.record.stop_signal);
+            (signal, live.record.config.stop_grace)
         };
-        let grace = grace.or(configured).unwrap_or(DEFAULT_GRACE);
+        let grace = options.grace.or(configured).unwrap_or(DEFAULT_GRACE);
         self.signal(entry, signal).await?;
         if let Ok(exit) = tokio::time::timeout(grace, self.wait(entry)).await {
             return exit;

@@ -81,12 +81,6 @@ impl Record {
         }
     }
 
-    /// Whether it has ended and removes itself: its name is free again and lists do not show it, while
-    /// whoever waits for it still finds it by its id.
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.config.auto_remove && matches!(self.phase, Phase::Exited | Phase::Removing)
-    }
-
     pub(crate) fn short_id(&self) -> String {
         short(&self.id)
     }
@@ -120,11 +114,20 @@ pub(crate) struct Live {
     pub(crate) pending: Vec<UnixStream>,
     /// It is being ended because it does not work: that is a failure, whatever its exit code.
     pub(crate) failing: bool,
+    /// It is stopped in order to be started.
+    pub(crate) restarting: bool,
     /// Nothing of it is left.
     pub(crate) removed: bool,
 }
 
 impl Live {
+    /// Whether it has ended and removes itself: its name is free again and lists do not show it, while
+    /// whoever waits for it still finds it by its id.
+    pub(crate) fn is_leaving(&self) -> bool {
+        let is_over = matches!(self.record.phase, Phase::Exited | Phase::Removing);
+        self.record.config.auto_remove && is_over && !self.restarting
+    }
+
     fn state(&self) -> ContainerState {
         state_of(&self.record, self.paused)
     }
@@ -144,6 +147,7 @@ impl Entry {
                 start_timings: Vec::new(),
                 pending: Vec::new(),
                 failing: false,
+                restarting: false,
                 removed: false,
             }),
             state: watch::Sender::new(state),

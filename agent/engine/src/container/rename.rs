@@ -33,7 +33,7 @@ impl Inner {
         }
         for other in entries.values() {
             let live = other.live();
-            if live.record.name != name || live.record.is_leaving() {
+            if live.record.name != name || live.is_leaving() {
                 continue;
             }
             if other.id == entry.id {

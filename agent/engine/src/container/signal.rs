@@ -43,7 +43,7 @@ const NAMES: [(&str, i32); 35] = [
 ];
 
 /// A signal by number or by name, with or without `SIG`, the real-time ones as `RTMIN+3` or `RTMAX-1`.
-pub(super) fn parse(text: &str) -> Option<i32> {
+pub fn parse(text: &str) -> Option<i32> {
     let upper = text.trim().to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let by_name = NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{Engine, to_its_end};
-use crate::EngineError;
-use crate::events::{Events, Listening};
+use crate::container::{Process, PruneFilter, Pruned, StopOptions};
+use crate::events::{Events, Listening, Subject};
+use crate::{Attachment, EngineError, Exit};
 
 impl Engine {
     /// Makes a running container's processes stand still until [`Engine::unpause`].
@@ -33,6 +34,83 @@ impl Engine {
         let (inner, entry) = (Arc::clone(&self.inner), self.inner.resolve(container)?);
         let name = name.to_owned();
         to_its_end(async move { inner.rename(&entry, &name).await }).await
+    }
+
+    /// Ends a running container as asked; of one that has exited, answers how.
+    ///
+    /// # Errors
+    /// When it was never started.
+    pub async fn stop_as(&self, container: &str, options: StopOptions) -> Result<Exit, EngineError> {
+        let (inner, entry) = (Arc::clone(&self.inner), self.inner.resolve(container)?);
+        to_its_end(async move { inner.stop_as(&entry, options).await }).await
+    }
+
+    /// Stops it if it runs, then starts it. One that removes itself at its end stays.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub async fn restart(
+        &self,
+        container: &str,
+        options: StopOptions,
+        traceparent: Option<String>,
+    ) -> Result<(), EngineError> {
+        self.inner.check_open()?;
+        let (inner, entry) = (Arc::clone(&self.inner), self.inner.resolve(container)?);
+        to_its_end(async move { inner.restart(&entry, options, traceparent).await }).await
+    }
+
+    /// Waits for the end of a container's present or next run.
+    ///
+    /// # Errors
+    /// When there is no such container, or it is removed without having run again.
+    pub async fn wait_for_next(&self, container: &str) -> Result<Exit, EngineError> {
+        self.inner.wait_for_next(&self.inner.resolve(container)?).await
+    }
+
+    /// As [`Engine::attach`]; of one that has exited, from its next start on.
+    ///
+    /// # Errors
+    /// When too many wait for its start already.
+    pub async fn attach_next(&self, container: &str) -> Result<Attachment, EngineError> {
+        self.inner.attach(&self.inner.resolve(container)?, true).await
+    }
+
+    /// Removes all containers that do not run and belong to no task, if the filter admits them.
+    ///
+    /// # Errors
+    /// When the engine is shutting down.
+    pub async fn prune(&self, filter: PruneFilter) -> Result<Pruned, EngineError> {
+        self.inner.check_open()?;
+        let inner = Arc::clone(&self.inner);
+        let pruned = to_its_end(async move { Ok(inner.prune(&filter).await) }).await?;
+        let attributes = [("reclaimed".to_owned(), pruned.bytes.to_string())];
+        self.inner.told.tell(Subject::Container, "prune", "", attributes.into());
+        Ok(pruned)
+    }
+
+    /// The processes of a running container.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn top(&self, container: &str) -> Result<Vec<Process>, EngineError> {
+        self.inner.top(&self.inner.resolve(container)?).await
+    }
+
+    /// Bytes that a container has written into its own layer. Looks at every file of it.
+    ///
+    /// # Errors
+    /// When there is no such container or its layer cannot be read.
+    pub async fn size(&self, container: &str) -> Result<u64, EngineError> {
+        self.inner.size(&self.inner.resolve(container)?).await
+    }
+
+    /// The path of a container's cgroup, below the root of each hierarchy.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn cgroup(&self, container: &str) -> Result<String, EngineError> {
+        Ok(self.inner.resolve(container)?.live().record.cgroup(&self.inner.config))
     }
 
     /// What has happened lately on this engine, and what happens from now on.

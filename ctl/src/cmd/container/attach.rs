@@ -86,12 +86,29 @@ pub(super) struct Session {
 /// # Errors
 /// When there is no such container.
 pub(super) async fn open(agent: &mut Node, id: &str, options: Options) -> Result<Session, CommandError> {
+    open_at(agent, id, options, false).await
+}
+
+/// Attaches to a container; to one that has ended, from its next start on.
+///
+/// # Errors
+/// When there is no such container.
+pub(super) async fn open_next(agent: &mut Node, id: &str, options: Options) -> Result<Session, CommandError> {
+    open_at(agent, id, options, true).await
+}
+
+async fn open_at(
+    agent: &mut Node,
+    id: &str,
+    options: Options,
+    next_start: bool,
+) -> Result<Session, CommandError> {
     let (up, requests) = mpsc::channel(16);
-    let first = Message::Open(AttachOpen { container: id.to_owned(), describe: false });
+    let first = Message::Open(AttachOpen { container: id.to_owned(), describe: false, next_start });
     let requests = tokio_stream::once(message(first)).chain(ReceiverStream::new(requests).map(upward));
     let down = agent.attach_container(requests).await?.into_inner();
     let down = Box::pin(down.map(|message| message.map(downward)));
-    Ok(Session { line: Line { up, down }, exit: ask_exit(agent, id), options })
+    Ok(Session { line: Line { up, down }, exit: ask_exit(agent, id, next_start), options })
 }
 
 /// As [`open`], and says what it is attached to.
@@ -101,17 +118,21 @@ async fn describe(
     options: Options,
 ) -> Result<(Session, AttachOpened), CommandError> {
     let (up, requests) = mpsc::channel(16);
-    let first = Message::Open(AttachOpen { container: id.to_owned(), describe: true });
+    let first = Message::Open(AttachOpen { container: id.to_owned(), describe: true, next_start: false });
     let requests = tokio_stream::once(message(first)).chain(ReceiverStream::new(requests).map(upward));
     let mut down = agent.attach_container(requests).await?.into_inner();
     let opened = down.message().await?.and_then(|first| first.opened).unwrap_or_default();
     let down = Box::pin(down.map(|message| message.map(downward)));
-    let exit = ask_exit(agent, &opened.id);
+    let exit = ask_exit(agent, &opened.id, false);
     Ok((Session { line: Line { up, down }, exit, options }, opened))
 }
 
-fn ask_exit(agent: &Node, id: &str) -> tokio::task::JoinHandle<Result<WaitContainerResponse, tonic::Status>> {
-    let request = WaitContainerRequest { container: id.to_owned() };
+fn ask_exit(
+    agent: &Node,
+    id: &str,
+    next_exit: bool,
+) -> tokio::task::JoinHandle<Result<WaitContainerResponse, tonic::Status>> {
+    let request = WaitContainerRequest { container: id.to_owned(), next_exit };
     let mut waiting = agent.clone();
     tokio::spawn(async move { Ok(waiting.wait_container(request).await?.into_inner()) })
 }
@@ -186,7 +207,7 @@ async fn keep_attached(
 }
 
 async fn kill(agent: &Node, id: &str, signal: i32) {
-    let request = KillContainerRequest { container: id.to_owned(), signal };
+    let request = KillContainerRequest { container: id.to_owned(), signal, signal_name: String::new() };
     if let Err(status) = agent.clone().kill_container(request).await {
         output::note(&format!("the signal did not reach the container: {}", status.message()));
     }

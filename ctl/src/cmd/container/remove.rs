@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use proto::v1::RemoveContainerRequest;
 
+use super::several::{Containers, each};
 use crate::cli::Global;
 use crate::error::CommandError;
-use crate::output;
 
 /// Remove containers
 #[derive(Debug, clap::Args)]
@@ -14,21 +14,24 @@ pub struct Args {
     /// Kill those that still run
     #[arg(long, short = 'f')]
     force: bool,
-    /// Names or ids of containers
-    #[arg(required = true)]
-    containers: Vec<String>,
+    /// Also remove the volumes without a name that only they have
+    #[arg(long, short = 'v')]
+    volumes: bool,
+    /// Which containers.
+    #[command(flatten)]
+    containers: Containers,
 }
 
-/// Removes each container; the first failure ends it.
+/// Removes each container.
 ///
 /// # Errors
 /// When there is no such container, or it runs and `--force` is not given.
 pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, CommandError> {
-    let mut agent = crate::cmd::agent(global).await?;
-    for container in args.containers {
-        let request = RemoveContainerRequest { container: container.clone(), force: args.force };
-        agent.remove_container(request).await?;
-        output::line(&container);
-    }
-    Ok(ExitCode::SUCCESS)
+    let agent = crate::cmd::agent(global).await?;
+    let (force, volumes) = (args.force, args.volumes);
+    each(args.containers.containers, async |container| {
+        let request = RemoveContainerRequest { container, force, volumes };
+        agent.clone().remove_container(request).await.map(drop)
+    })
+    .await
 }

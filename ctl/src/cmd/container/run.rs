@@ -62,7 +62,7 @@ async fn start(agent: &mut Node, id: &str, remove: bool) -> Result<(), CommandEr
         return Ok(());
     };
     if remove {
-        let request = RemoveContainerRequest { container: id.to_owned(), force: true };
+        let request = RemoveContainerRequest { container: id.to_owned(), force: true, volumes: true };
         if let Err(status) = agent.remove_container(request).await
             && status.code() != Code::NotFound
         {

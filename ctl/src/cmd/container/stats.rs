@@ -35,7 +35,7 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
 }
 
 async fn of_all(agent: &mut Node) -> Result<Vec<UsageRow>, CommandError> {
-    let running = agent.list_containers(ListContainersRequest { all: false }).await?.into_inner().containers;
+    let running = agent.list_containers(ListContainersRequest::default()).await?.into_inner().containers;
     let mut rows = Vec::new();
     for container in running {
         match agent.container_usage(ContainerUsageRequest { container: container.id }).await {

@@ -1,79 +1,12 @@
-//! The objects of one host: containers, what they use, and images.
+//! The objects of one host beside containers: what these use, and images.
 
 use std::time::Duration;
 
 use proto::v1;
 use serde::Serialize;
 
-use super::{Row, bytes, ports, short, short_image};
+use super::{Row, bytes, short, short_image};
 use crate::output::time;
-
-/// A container of this host.
-#[derive(Debug, Serialize)]
-pub struct ContainerRow {
-    id: String,
-    name: String,
-    image: String,
-    command: Vec<String>,
-    state: String,
-    exit_code: Option<i32>,
-    error: String,
-    restart: String,
-    restart_count: u32,
-    pid: u32,
-    address: String,
-    ports: String,
-    task: String,
-    created_at: String,
-    #[serde(skip)]
-    age: String,
-}
-
-impl From<&v1::Container> for ContainerRow {
-    fn from(container: &v1::Container) -> Self {
-        Self {
-            id: container.id.clone(),
-            name: container.name.clone(),
-            image: short_image(&container.image),
-            command: container.command.clone(),
-            state: container.state.clone(),
-            exit_code: container.exit_code,
-            error: container.error.clone(),
-            restart: container.restart.clone(),
-            restart_count: container.restart_count,
-            pid: container.pid,
-            address: container.address.clone(),
-            ports: ports(&container.ports),
-            task: container.task_id.clone(),
-            created_at: time::rfc3339(container.created_at_ms),
-            age: time::age(container.created_at_ms, time::now_ms()),
-        }
-    }
-}
-
-impl Row for ContainerRow {
-    fn headings() -> Vec<&'static str> {
-        vec!["ID", "NAME", "IMAGE", "COMMAND", "STATE", "CREATED", "PORTS"]
-    }
-    fn cells(&self) -> Vec<String> {
-        let state = match self.exit_code {
-            Some(code) if ["exited", "restarting"].contains(&self.state.as_str()) => {
-                format!("{} ({code})", self.state)
-            }
-            _ => self.state.clone(),
-        };
-        let command: String = self.command.join(" ").chars().take(40).collect();
-        vec![
-            short(&self.id),
-            self.name.clone(),
-            self.image.clone(),
-            command,
-            state,
-            format!("{} ago", self.age),
-            self.ports.clone(),
-        ]
-    }
-}
 
 /// What a container of this host uses.
 #[derive(Debug, Serialize)]
