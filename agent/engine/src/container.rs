@@ -19,6 +19,7 @@ pub mod isolation;
 pub(crate) mod lifecycle;
 pub mod logs;
 mod pause;
+pub(crate) mod plug;
 pub(crate) mod ports;
 pub(crate) mod prune;
 pub(crate) mod record;

@@ -15,6 +15,7 @@ use agent_runtime::keeper::{ContainerState as Held, ContainerStatus, Exit, LastR
 use crate::EngineError;
 use crate::container::create::{blocking, now_ms};
 use crate::container::files;
+use crate::container::isolation::NetworkMode;
 use crate::container::record::{Entry, Phase};
 use crate::container::remove::end_cgroup;
 use crate::engine::Inner;
@@ -154,7 +155,11 @@ impl Inner {
     }
 
     async fn adopt(&self, entry: &Arc<Entry>, pid: i32) -> Result<(), EngineError> {
-        let endpoint = self.network.attach(&entry.id).await?;
+        let on_bridge = entry.live().record.config.isolation.namespaces.network == NetworkMode::Bridge;
+        let address = match on_bridge {
+            true => Some(self.network.attach(&entry.id).await?.address),
+            false => None,
+        };
         let cgroup = entry.live().record.cgroup(&self.config);
         let paused = blocking(move || Ok(Cgroup::open(&cgroup)?.is_frozen())).await?;
         let record = entry.change(|live| {
@@ -164,7 +169,7 @@ impl Inner {
             live.record.restarts.due_at_ms = None;
             live.pid = Some(pid);
             live.paused = paused;
-            live.address = Some(endpoint.address);
+            live.address = address;
         });
         self.put(&record, Durability::Volatile).await
     }
@@ -236,7 +241,8 @@ impl Inner {
     /// Removes what is on the host under names of ours and in no record.
     pub(crate) async fn sweep(&self, swept: &mut Swept) -> Result<(), EngineError> {
         let known: BTreeSet<String> = self.entries().keys().cloned().collect();
-        let is_running = |entry: &&Arc<Entry>| entry.live().address.is_some();
+        // An address: from before it runs until after. A process: also without a network on the bridge.
+        let is_running = |entry: &&Arc<Entry>| entry.live().address.is_some() || entry.state().is_alive();
         let running: BTreeSet<String> =
             self.entries().values().filter(is_running).map(|entry| entry.id.clone()).collect();
         // All lists before the first removal: one that cannot be read sweeps nothing.

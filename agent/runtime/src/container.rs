@@ -32,6 +32,9 @@ pub struct ContainerSpec {
     /// Which system calls are allowed, where `oci.linux.seccomp` does not say.
     #[serde(default)]
     pub seccomp: SeccompPolicy,
+    /// Whether process 1 is one that reaps and forwards signals, with the program as its child.
+    #[serde(default)]
+    pub init: bool,
     /// W3C trace context of whoever asked for the container.
     pub traceparent: Option<String>,
 }

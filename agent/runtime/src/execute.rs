@@ -3,6 +3,7 @@
 //! [`host`] runs in the keeper, [`init`] in the child. Neither decides anything: a step is done or it fails, and
 //! what failed is named by the step's own words.
 
+mod device;
 pub(crate) mod host;
 pub(crate) mod init;
 mod stdio;

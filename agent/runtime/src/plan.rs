@@ -8,6 +8,7 @@
 //! Everything that cannot be done is refused here, before anything has been touched.
 
 pub(crate) mod block_io;
+mod device;
 pub(crate) mod identity;
 pub(crate) mod join;
 pub(crate) mod mount;
@@ -35,6 +36,10 @@ pub struct Plan {
     pub namespaces: Namespaces,
     /// The bounding set: what the seccomp filter is made for.
     pub capabilities: CapSet,
+    /// Process 1 reaps and forwards signals, and the program is its child.
+    pub reaper: bool,
+    /// It has a terminal.
+    pub terminal: bool,
     /// Which system calls are allowed.
     pub filter: Filter,
     /// In the keeper, before the clone.
@@ -146,6 +151,9 @@ pub fn plan(spec: &ContainerSpec, host: HostFacts) -> Result<Plan, PlanError> {
     init.push(InitStep::AttachRoot);
     init.extend(mounts.init);
     init.push(stdio_step(spec, process, &identity.owner));
+    if namespaces.network == Network::New {
+        init.push(InitStep::LoopbackUp);
+    }
     init.extend(namespace::names_and_sysctls(oci, linux, &namespaces)?);
     init.extend(mounts.seal);
     init.push(InitStep::Pivot);
@@ -162,6 +170,8 @@ pub fn plan(spec: &ContainerSpec, host: HostFacts) -> Result<Plan, PlanError> {
         after,
         init: with_seccomp(init, &filter, process.no_new_privileges().unwrap_or(false)),
         filter,
+        reaper: spec.init,
+        terminal: spec.terminal.is_some(),
         at_gate: identity.at_gate,
         program,
         slots: slots.0,
@@ -283,6 +293,7 @@ impl fmt::Display for Plan {
         for step in &self.at_gate {
             writeln!(f, "host: {step}")?;
         }
-        writeln!(f, "exec: {:?}", self.program.args)
+        let verb = if self.reaper { "fork and exec" } else { "exec" };
+        writeln!(f, "{verb}: {:?}", self.program.args)
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod channel;
 mod clone;
 mod exec;
 mod init;
+mod init_loop;
 pub(crate) mod join;
 pub(crate) mod message;
 mod spawn;

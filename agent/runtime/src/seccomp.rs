@@ -29,6 +29,14 @@ pub fn default_filter(capabilities: CapSet) -> Result<Vec<Instruction>, ProfileE
     Ok(compile::compile(&profile::resolve(capabilities)?))
 }
 
+/// Whether a filter of the specification can be made.
+///
+/// # Errors
+/// What stands in the way, in words.
+pub fn check(profile: &oci_spec::runtime::LinuxSeccomp) -> Result<(), String> {
+    custom::filter(profile).map(drop)
+}
+
 /// Compiled filters by capability set.
 #[derive(Debug, Default)]
 pub(crate) struct FilterCache {

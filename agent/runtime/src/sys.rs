@@ -5,6 +5,7 @@
 
 pub(crate) mod bpf;
 pub(crate) mod descriptor;
+pub(crate) mod link;
 pub(crate) mod mount;
 pub(crate) mod quota;
 pub(crate) mod seccomp;

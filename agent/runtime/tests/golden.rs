@@ -28,6 +28,7 @@ fn spec(ids: Option<IdRange>) -> ContainerSpec {
         open_stdin: false,
         log: LogPolicy::default(),
         seccomp: SeccompPolicy::Default,
+        init: false,
         traceparent: None,
     }
 }

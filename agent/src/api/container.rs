@@ -29,10 +29,11 @@ pub(super) async fn create(
     let pull = request.pull();
     convert::isolation::add(&mut config, *request.isolation.unwrap_or_default())
         .map_err(|fault| error::invalid(&fault))?;
+    let warnings = config.isolation.warnings();
     obtain(api, &image, pull).await?;
     let id = api.engine.create(config).await.map_err(|fault| error::engine(&fault))?;
     let name = api.engine.inspect(&id).map(|container| container.name).unwrap_or_default();
-    Ok(v1::CreateContainerResponse { id, name, warnings: Vec::new() })
+    Ok(v1::CreateContainerResponse { id, name, warnings })
 }
 
 async fn obtain(api: &Api, image: &Reference, policy: v1::PullPolicy) -> Result<(), Status> {

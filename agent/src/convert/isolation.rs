@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use agent_engine::isolation::{DeviceValue, Isolation, Names, Resources, Ulimit};
+use agent_engine::isolation::{
+    Confinement, Device, DeviceValue, Devices, IpcMode, Isolation, Names, NamespaceModes, NetworkMode,
+    Resources, Seccomp, Ulimit,
+};
 use agent_engine::{ContainerConfig, Protocol};
 use proto::v1;
 
@@ -14,14 +17,6 @@ use super::{Invalid, invalid};
 /// # Errors
 /// The field that breaks a rule.
 pub fn add(config: &mut ContainerConfig, given: v1::Isolation) -> Result<(), Invalid> {
-    // A field that is not carried out must not look as if it were.
-    let more = given.confinement.is_some() || given.namespaces.is_some() || given.devices.is_some();
-    if more || given.init || !given.sysctls.is_empty() {
-        return invalid(
-            "isolation",
-            "this agent does not take confinement, namespaces, devices, init and sysctls",
-        );
-    }
     if let Some(seconds) = given.stop_seconds {
         config.stop_grace = Some(Duration::from_secs(seconds.into()));
     }
@@ -44,11 +39,95 @@ pub fn add(config: &mut ContainerConfig, given: v1::Isolation) -> Result<(), Inv
         },
         annotations: given.annotations.into_iter().collect(),
         stop_signal: given.stop_signal,
+        init: given.init,
         expose: given.expose.iter().map(|text| exposed(text)).collect::<Result<_, _>>()?,
         publish_all: given.publish_all,
         resources: given.resources.map(resources).transpose()?.unwrap_or_default(),
+        confinement: given.confinement.map(confinement).transpose()?.unwrap_or_default(),
+        namespaces: given.namespaces.as_ref().map(namespaces).transpose()?.unwrap_or_default(),
+        devices: given.devices.map(devices).transpose()?.unwrap_or_default(),
+        sysctls: given.sysctls.into_iter().collect(),
     };
     Ok(())
+}
+
+fn confinement(given: v1::Confinement) -> Result<Confinement, Invalid> {
+    let seccomp = match (given.seccomp_unconfined, given.seccomp_profile.is_empty()) {
+        (false, true) => Seccomp::Default,
+        (true, true) => Seccomp::Unconfined,
+        (false, false) => Seccomp::Profile(given.seccomp_profile),
+        (true, false) => return invalid("isolation.confinement.seccomp_profile", "it is also unconfined"),
+    };
+    Ok(Confinement {
+        cap_add: given.cap_add,
+        cap_drop: given.cap_drop,
+        privileged: given.privileged,
+        no_new_privileges: given.no_new_privileges,
+        seccomp,
+        system_paths_unconfined: given.system_paths_unconfined,
+    })
+}
+
+fn namespaces(given: &v1::NamespaceModes) -> Result<NamespaceModes, Invalid> {
+    let network = match given.network.as_str() {
+        "" | "bridge" | "default" => NetworkMode::Bridge,
+        "none" => NetworkMode::None,
+        "host" => NetworkMode::Host,
+        other => match other.strip_prefix("container:") {
+            Some(name) if !name.is_empty() => NetworkMode::Container(name.to_owned()),
+            _ => {
+                let rule = format!(
+                    "{other:?} is not one of bridge, none, host and container:NAME; there are no others yet"
+                );
+                return invalid("isolation.namespaces.network", rule);
+            }
+        },
+    };
+    let ipc = match given.ipc.as_str() {
+        "" | "private" => IpcMode::Private,
+        "none" => IpcMode::None,
+        "shareable" => IpcMode::Shareable,
+        "host" => IpcMode::Host,
+        other => {
+            return invalid("isolation.namespaces.ipc", refusal(other, "private, none, shareable and host"));
+        }
+    };
+    let host = |field, text: &str, own: &str| match text {
+        "" => Ok(false),
+        "host" => Ok(true),
+        text if text == own => Ok(false),
+        other => invalid(field, refusal(other, "host and private")),
+    };
+    Ok(NamespaceModes {
+        network,
+        ipc,
+        pid_host: host("isolation.namespaces.pid", &given.pid, "private")?,
+        uts_host: host("isolation.namespaces.uts", &given.uts, "private")?,
+        cgroup_host: host("isolation.namespaces.cgroup", &given.cgroup, "private")?,
+        user_host: match given.user.as_str() {
+            "" => None,
+            text => Some(host("isolation.namespaces.user", text, "private")?),
+        },
+    })
+}
+
+fn refusal(given: &str, known: &str) -> String {
+    match given.starts_with("container:") {
+        true => format!("{given:?}: only the network of another container can be joined yet"),
+        false => format!("{given:?} is not one of {known}"),
+    }
+}
+
+fn devices(given: v1::Devices) -> Result<Devices, Invalid> {
+    if let Some(name) = given.names.first() {
+        return invalid(
+            "isolation.devices.names",
+            format!("{name:?}: CDI names are not taken yet; give the device's node"),
+        );
+    }
+    let device =
+        |device: v1::Device| Device { host: device.host, container: device.container, access: device.access };
+    Ok(Devices { devices: given.devices.into_iter().map(device).collect(), rules: given.rules })
 }
 
 fn exposed(text: &str) -> Result<(u16, Protocol), Invalid> {

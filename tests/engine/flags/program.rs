@@ -11,6 +11,7 @@ fn the_program_finds_what_was_said() {
         signals(bench);
         files_and_platforms(bench);
         ports(bench);
+        an_init_process(bench);
     });
 }
 
@@ -98,4 +99,39 @@ fn ports(bench: &Bench<'_>) {
     let found = all.as_array().and_then(|all| all.iter().find(|one| one["id"] == id.as_str()).cloned());
     let ports = found.expect("it runs")["ports"].to_string();
     assert!(ports.contains("80") && ports.contains("53"), "{ports}");
+}
+
+fn an_init_process(bench: &Bench<'_>) {
+    // Children that lose their parent become process 1's, which without --init is the program.
+    let script = "(sleep 0.1 & ) ; (sleep 0.1 &) ; sleep 1; busybox ps -o stat,comm; exit 7";
+    let line = ["container", "run", "--init", "--rm", &bench.image, "sh", "-c", script];
+    let output = bench.solo.try_ctl(&line);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    assert!(said.contains("init") && !said.contains('Z'), "{said}");
+
+    let id = bench.start(&["--init", "--name", "reaped", "--user", "65534"]);
+    let pid = bench.pid(&id);
+    assert_eq!(bench.proc(&id, "comm"), "init\n");
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors").count();
+    assert_eq!(open, 0, "it keeps nothing open");
+    assert_eq!(
+        bench.status(&id, "Uid").split_whitespace().nth(1),
+        bench.status(&id, "Uid").split_whitespace().next()
+    );
+    assert_eq!(bench.status(&id, "NoNewPrivs"), "1");
+    assert_eq!(bench.status(&id, "Seccomp"), "2");
+    let before = std::time::Instant::now();
+    bench.solo.ctl(&["container", "stop", "reaped"]);
+    assert!(
+        before.elapsed() < std::time::Duration::from_secs(5),
+        "TERM ends a program that is not process 1"
+    );
+    let out = bench.sh(
+        &["--init", "--userns", "host"],
+        "cat /proc/1/exe 2>&1 | head -c 100; cat /proc/1/environ /proc/1/maps 2>&1; ls -l /proc/1/exe 2>&1",
+    );
+    assert!(out.matches("Permission denied").count() >= 2, "the keeper's memory cannot be read: {out}");
+    let (code, said) = bench.solo.refused(&["container", "run", "--rm", "--init", &bench.image, "/no/such"]);
+    assert_eq!(code, 127, "{said}");
 }

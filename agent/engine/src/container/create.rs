@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::isolation::NetworkMode;
 use super::record::{Entry, Phase, RANGES, Record, short};
 use super::{
     ContainerConfig, ContainerEventKind, MEMORY_MINIMUM, files, identity, restart, signal, spec, user,
@@ -65,6 +66,11 @@ impl Inner {
 
     async fn prepare_record(&self, mut config: ContainerConfig, image: Image) -> Result<Record, EngineError> {
         self.publish_exposed(&mut config, &image)?;
+        if let NetworkMode::Container(other) = &mut config.isolation.namespaces.network {
+            // Its name may be another's by the time of a start.
+            let found = identity::resolve(&self.entries(), other)?.id.clone();
+            *other = found;
+        }
         let command = command(&config, &image)?;
         let wanted_user = if config.user.is_empty() { &image.config.user } else { &config.user };
         let layers: Vec<_> =
@@ -82,7 +88,11 @@ impl Inner {
         let stop_signal = given.or_else(|| signal::parse(&image.config.stop_signal)).unwrap_or(15);
         let env = spec::merge_environment(&[&image.config.env, &config.env]);
         let id = identity::new_id().map_err(|error| EngineError::file("read", "/dev/urandom", error))?;
-        let hostname = if config.hostname.is_empty() { short(&id) } else { config.hostname.clone() };
+        let hostname = match (config.isolation.namespaces.uts_host, config.hostname.is_empty()) {
+            (true, _) => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            (false, true) => short(&id),
+            (false, false) => config.hostname.clone(),
+        };
         Ok(Record {
             name: config.name.clone().unwrap_or_else(|| short(&id)),
             id,

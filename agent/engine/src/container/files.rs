@@ -39,9 +39,11 @@ pub(crate) struct Named<'a> {
     /// Its own name.
     pub(crate) hostname: &'a str,
     /// Its own address.
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: Option<Ipv4Addr>,
     /// Where it reaches this host.
     pub(crate) gateway: Option<IpAddr>,
+    /// Its network is the host's.
+    pub(crate) shares_host: bool,
     /// What was asked for beyond that.
     pub(crate) names: &'a Names,
 }
@@ -49,9 +51,11 @@ pub(crate) struct Named<'a> {
 /// Writes the bound files anew.
 pub(crate) fn write(dir: &Path, named: &Named<'_>, ids: IdRange) -> Result<(), EngineError> {
     let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let Named { hostname, address, gateway, names } = *named;
+    let Named { hostname, address, gateway, shares_host, names } = *named;
     let hosts = hosts(hostname, address) + &names.hosts_lines(gateway);
-    let texts = [hosts, format!("{hostname}\n"), names.resolv_conf(&resolv_conf(&host))];
+    // With the host's own network all of its name servers are in reach.
+    let resolv = if shares_host { host } else { resolv_conf(&host) };
+    let texts = [hosts, format!("{hostname}\n"), names.resolv_conf(&resolv)];
     for ((name, _), text) in BOUND.iter().zip(texts) {
         let path = dir.join(name);
         let failed = |error| EngineError::file("write", &path, error);
@@ -62,7 +66,9 @@ pub(crate) fn write(dir: &Path, named: &Named<'_>, ids: IdRange) -> Result<(), E
     Ok(())
 }
 
-fn hosts(hostname: &str, address: Ipv4Addr) -> String {
+/// One without an address finds itself on its loopback interface.
+fn hosts(hostname: &str, address: Option<Ipv4Addr>) -> String {
+    let address = address.unwrap_or(Ipv4Addr::new(127, 0, 1, 1));
     format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{address}\t{hostname}\n")
 }
 
@@ -94,6 +100,7 @@ mod tests {
 
     #[test]
     fn a_container_finds_itself_by_name() {
-        assert!(hosts("web", Ipv4Addr::new(10, 1, 2, 3)).contains("10.1.2.3\tweb\n"));
+        assert!(hosts("web", Some(Ipv4Addr::new(10, 1, 2, 3))).contains("10.1.2.3\tweb\n"));
+        assert!(hosts("web", None).contains("127.0.1.1\tweb\n"));
     }
 }

@@ -7,18 +7,27 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use agent_runtime::container::SeccompPolicy;
 use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 
 use super::{ContainerConfig, Protocol, signal};
 use crate::EngineError;
 
+mod confinement;
 mod cpuset;
+mod devices;
 mod names;
+mod namespaces;
 mod resources;
+mod seccomp;
+mod sysctl;
 mod ulimit;
 
+pub use confinement::{Confinement, Seccomp};
+pub use devices::{Device, Devices};
 pub use names::Names;
+pub use namespaces::{IpcMode, NamespaceModes, NetworkMode};
 pub use resources::{DeviceValue, Resources};
 pub use ulimit::Ulimit;
 
@@ -37,12 +46,22 @@ pub struct Isolation {
     pub annotations: BTreeMap<String, String>,
     /// Name or number of the signal that asks it to end; empty: the image's, else TERM.
     pub stop_signal: String,
+    /// Process 1 is one that reaps and forwards signals, with the program as its child.
+    pub init: bool,
     /// Ports it serves, beside those its image names.
     pub expose: Vec<(u16, Protocol)>,
     /// Publishes every port it or its image names on a free port of the host.
     pub publish_all: bool,
     /// What it may use.
     pub resources: Resources,
+    /// How far its processes are trusted.
+    pub confinement: Confinement,
+    /// What it shares.
+    pub namespaces: NamespaceModes,
+    /// The host's devices it gets.
+    pub devices: Devices,
+    /// Kernel settings of its own namespaces, by dotted name.
+    pub sysctls: BTreeMap<String, String>,
 }
 
 impl Isolation {
@@ -67,17 +86,38 @@ impl Isolation {
             return Err(EngineError::invalid("stop-signal", rule));
         }
         self.names.check()?;
-        self.resources.check(&config.limits)
+        self.resources.check(&config.limits)?;
+        self.confinement.check(self.own_users())?;
+        self.namespaces.check(config)?;
+        self.devices.check()?;
+        sysctl::check(&self.sysctls, &self.namespaces)
+    }
+
+    /// Whether it has users of its own, a user namespace.
+    pub(crate) fn own_users(&self) -> bool {
+        self.namespaces.own_users(self.confinement.privileged)
+    }
+
+    /// What was asked for and has less effect than one may think, a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let own_users = self.own_users();
+        let mut warnings = self.confinement.warnings(own_users);
+        warnings.extend(self.namespaces.warnings(own_users));
+        warnings
     }
 
     /// Changes the default specification into the one asked for.
-    pub(crate) fn apply(&self, oci: &mut Spec) -> Result<(), EngineError> {
+    pub(crate) fn apply(&self, oci: &mut Spec) -> Result<SeccompPolicy, EngineError> {
         if !self.annotations.is_empty() {
             let annotations: HashMap<String, String> = self.annotations.clone().into_iter().collect();
             oci.set_annotations(Some(annotations));
         }
         self.names.apply(oci);
-        self.resources.apply(oci)
+        self.resources.apply(oci)?;
+        self.namespaces.apply(oci)?;
+        sysctl::apply(&self.sysctls, &self.namespaces, oci);
+        self.devices.apply(oci, self.own_users(), self.confinement.privileged)?;
+        self.confinement.apply(oci, self.own_users())
     }
 }
 

@@ -3,7 +3,6 @@
 //! it is never seen before the start it belongs to.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +20,6 @@ use super::spec::{self, Place};
 use super::{ContainerEventKind, ContainerState, files};
 use crate::EngineError;
 use crate::engine::Inner;
-use crate::network::Endpoint;
 use crate::records::Durability;
 
 /// Between the stop signal and SIGKILL when nobody says how long.
@@ -110,8 +108,7 @@ impl Inner {
         let mut step = |name: &str, since: Instant| {
             timings.push((name.to_owned(), u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)));
         };
-        let endpoint = self.network.attach(&entry.id).await?;
-        entry.live().address = Some(endpoint.address);
+        let plug = self.plug(entry).await?;
         step("network attach", begun);
         let since = Instant::now();
         self.claim_ports(entry).await?;
@@ -134,16 +131,16 @@ impl Inner {
             // Written each time: the address is another one.
             let named = files::Named {
                 hostname: &record.hostname,
-                address: endpoint.address,
-                gateway: Some(endpoint.gateway.into()),
+                address: plug.address,
+                gateway: plug.gateway,
+                shares_host: plug.shares_host,
                 names: &record.config.isolation.names,
             };
             files::write(&spec.state_dir, &named, record.ids()).map_err(Failed::Engine)?;
             // Another one than a moment ago, if that was killed.
             let keeper = client.pid();
-            spawn(client, &spec, &endpoint, &pending, |netns, pid| {
-                attestor.check(&spec, pid, Some(netns), keeper)
-            })
+            let netns = plug.netns.as_ref().map(AsFd::as_fd);
+            spawn(client, &spec, netns, &pending, |pid| attestor.check(&spec, pid, netns, keeper))
         };
         let since = Instant::now();
         let (pid, steps) = match self.keeper.run(trace, hand_over).await? {
@@ -353,14 +350,13 @@ enum Failed {
 fn spawn(
     client: &mut Client,
     spec: &ContainerSpec,
-    endpoint: &Endpoint,
+    netns: Option<BorrowedFd<'_>>,
     pending: &[std::os::unix::net::UnixStream],
-    attest: impl FnOnce(BorrowedFd<'_>, i32) -> Result<(), AttestError>,
+    attest: impl FnOnce(i32) -> Result<(), AttestError>,
 ) -> Result<(i32, Timings), Failed> {
-    let netns = open_netns(&endpoint.netns).map_err(Failed::Engine)?;
-    let mut created = client.create(spec, Some(netns.as_fd())).map_err(Failed::Keeper)?;
+    let mut created = client.create(spec, netns).map_err(Failed::Keeper)?;
     let since = Instant::now();
-    if let Err(error) = attest(netns.as_fd(), created.pid) {
+    if let Err(error) = attest(created.pid) {
         // It waits at its gate and is gone with it; what failed to be taken away is tried again.
         let _ = client.delete(&spec.id);
         return Err(Failed::Attestation(error));
@@ -380,10 +376,6 @@ fn spawn(
             Err(Failed::Keeper(error))
         }
     }
-}
-
-fn open_netns(path: &Path) -> Result<std::fs::File, EngineError> {
-    std::fs::File::open(path).map_err(|error| EngineError::file("open", path, error))
 }
 
 /// Makes the keeper forget a container; one it does not know is fine.

@@ -68,8 +68,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// The host's ids that are its own.
+    /// The host's ids that are its own: all of them where it has the host's users.
     pub(crate) fn ids(&self) -> IdRange {
+        if !self.config.isolation.own_users() {
+            return IdRange { base: 0, size: u32::MAX };
+        }
         IdRange { base: FIRST_ID + self.range * IDS, size: IDS }
     }
 

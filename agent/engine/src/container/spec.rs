@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use agent_runtime::container::{ContainerSpec, Rootfs, SeccompPolicy, WindowSize};
+use agent_runtime::container::{ContainerSpec, Rootfs, WindowSize};
 use agent_runtime::defaults;
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxPidsBuilder, LinuxResources, MountBuilder, Spec, User};
 
@@ -31,7 +31,8 @@ pub(crate) fn build(
     traceparent: Option<String>,
 ) -> Result<ContainerSpec, EngineError> {
     let ids = record.ids();
-    let mut oci = defaults::spec(Some(defaults::IdRange { base: ids.base, size: ids.size }));
+    let own = record.config.isolation.own_users();
+    let mut oci = defaults::spec(own.then_some(defaults::IdRange { base: ids.base, size: ids.size }));
     let failed = |error: oci_spec::OciSpecError| EngineError::invalid("container", error.to_string());
     fill_process(&mut oci, record);
     oci.set_hostname(Some(record.hostname.clone()));
@@ -42,7 +43,7 @@ pub(crate) fn build(
         limit(&mut resources, &record.config.limits).map_err(failed)?;
         linux.set_resources(Some(resources));
     }
-    record.config.isolation.apply(&mut oci)?;
+    let seccomp = record.config.isolation.apply(&mut oci)?;
     let Mounts { lower, upper, work } = place.mounts;
     let config = &record.config;
     Ok(ContainerSpec {
@@ -53,7 +54,8 @@ pub(crate) fn build(
         terminal: config.terminal.then(|| config.window.unwrap_or(WindowSize { rows: 24, columns: 80 })),
         open_stdin: config.open_stdin,
         log: config.log.unwrap_or_default(),
-        seccomp: SeccompPolicy::default(),
+        seccomp,
+        init: config.isolation.init,
         traceparent,
     })
 }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Resource as Limit, Rlimit};
 use rustix::thread::LinkNameSpaceType;
 
-use super::{StepError, Timings, sysctl};
+use super::{StepError, Timings, device, sysctl};
 use crate::cgroup::Cgroup;
 use crate::plan::step::{Attributes, DeviceNumber, HostStep, IdMap, IdMaps, Resource, Slot};
 use crate::rootfs::mount;
@@ -77,13 +77,13 @@ impl<'a> Host<'a> {
             }
             HostStep::SetEither { controller, files } => self.set_either(controller, files),
             HostStep::LimitDevices(rules) => self.cgroup.limit_devices(rules),
-            HostStep::OpenSysfs(slot) => {
-                let attributes = libc::MOUNT_ATTR_RDONLY
-                    | libc::MOUNT_ATTR_NOSUID
-                    | libc::MOUNT_ATTR_NODEV
-                    | libc::MOUNT_ATTR_NOEXEC;
-                let sysfs = mount::new_filesystem("sysfs", &[], Attributes { set: attributes, clear: 0 })?;
-                self.fill(*slot, sysfs)
+            HostStep::OpenFilesystem { slot, fstype, options, attributes } => {
+                let made = mount::new_filesystem(fstype, options, *attributes)?;
+                self.fill(*slot, made)
+            }
+            HostStep::MakeDevices(devices) => {
+                let made = device::make(devices, self.staging)?;
+                devices.iter().zip(made).try_for_each(|(device, mount)| self.fill(device.slot, mount))
             }
             HostStep::OpenDevice { slot, path, number } => {
                 let device = open_device(path, *number)?;

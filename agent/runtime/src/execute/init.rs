@@ -110,6 +110,7 @@ impl Init {
             }
             InitStep::ReadOnlyRoot => mount::make_read_only(self.root.as_fd(), false),
             InitStep::Pivot => self.pivot(),
+            InitStep::LoopbackUp => sys::link::loopback_up(),
             InitStep::SetHostname(name) => Ok(rustix::system::sethostname(name.as_bytes())?),
             InitStep::SetDomainname(name) => Ok(rustix::system::setdomainname(name.as_bytes())?),
             InitStep::SetSysctl { name, value } => {

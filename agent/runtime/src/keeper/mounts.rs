@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 
 /// Mounts that stay, whatever is kept beside them. Without a whole /proc and
 /// /sys here the kernel lets no container mount its own.
-const NEEDED: [&str; 5] = ["/", "/proc", "/sys", "/dev", "/dev/pts"];
+const NEEDED: [&str; 6] = ["/", "/proc", "/sys", "/dev", "/dev/pts", "/dev/shm"];
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 

@@ -2,10 +2,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use oci_spec::runtime::{Linux, LinuxDeviceType, Mount, Spec};
+use oci_spec::runtime::{Linux, Mount, Spec};
 
 use super::step::{Attributes, DeviceNumber, HostStep, InitStep, Source};
-use super::{Namespaces, Network, PlanError, Slots};
+use super::{Namespaces, Network, PlanError, Slots, device};
 use crate::container::DESCRIPTOR;
 
 /// Steps in the places the order demands.
@@ -57,7 +57,7 @@ pub(crate) fn plan(
     for mount in mounts {
         plan.add(mount, namespaces, slots)?;
         if mount.destination() == Path::new("/dev") && own_dev {
-            plan.add_dev(linux, slots)?;
+            plan.add_dev(linux, namespaces, slots)?;
         }
     }
     if !own_dev && linux.devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
@@ -107,13 +107,16 @@ impl Mounts {
             }
             other => return Err(PlanError::new(field, format!("the filesystem {other:?} is not supported"))),
         };
-        if fstype == "proc" && !namespaces.pid {
-            return Err(PlanError::new(field, "proc needs a pid namespace"));
-        }
-        let source = if fstype == "sysfs" && namespaces.network != Network::New {
-            // Only a namespace's owner may show its devices, and the child does not own this one.
+        // Only a namespace's owner may show what is in it, and the child does not own these.
+        let shows_others = match fstype {
+            "sysfs" => namespaces.network != Network::New,
+            "proc" => !namespaces.pid,
+            "mqueue" => !namespaces.ipc,
+            _ => false,
+        };
+        let source = if shows_others {
             let slot = slots.next();
-            self.before.push(HostStep::OpenSysfs(slot));
+            self.before.push(HostStep::OpenFilesystem { slot, fstype, options: options.data, attributes });
             Source::Slot(slot)
         } else {
             Source::New { fstype, options: options.data }
@@ -198,35 +201,29 @@ impl Mounts {
     }
 
     /// What fills a fresh `/dev`.
-    fn add_dev(&mut self, linux: &Linux, slots: &mut Slots) -> Result<(), PlanError> {
+    fn add_dev(
+        &mut self,
+        linux: &Linux,
+        namespaces: &Namespaces,
+        slots: &mut Slots,
+    ) -> Result<(), PlanError> {
         let asked = linux.devices().as_deref().unwrap_or_default();
-        bounded("linux.devices", asked.len())?;
-        let mut devices: Vec<(PathBuf, DeviceNumber)> = DEVICES
-            .map(|(path, major, minor)| (PathBuf::from(path), DeviceNumber { character: true, major, minor }))
-            .into();
-        for device in asked {
-            let path = destination("linux.devices", device.path())?;
-            let character = match device.typ() {
-                LinuxDeviceType::C | LinuxDeviceType::U => true,
-                LinuxDeviceType::B => false,
-                _ => return Err(PlanError::new("linux.devices", format!("{} is no device", path.display()))),
-            };
-            let number = |number: i64| {
-                u32::try_from(number)
-                    .map_err(|_| PlanError::new("linux.devices", format!("{number} is no device number")))
-            };
-            let number =
-                DeviceNumber { character, major: number(device.major())?, minor: number(device.minor())? };
-            if !path.starts_with("/dev") {
-                return Err(PlanError::new("linux.devices", format!("{} is not below /dev", path.display())));
+        let made = device::plan(asked, namespaces, slots)?;
+        for (path, major, minor) in DEVICES {
+            let path = PathBuf::from(path);
+            if made.iter().any(|(known, _)| *known == path) {
+                continue;
             }
-            devices.retain(|(known, _)| *known != path);
-            devices.push((path, number));
-        }
-        for (path, number) in devices {
+            let number = DeviceNumber { character: true, major, minor };
             let slot = slots.next();
             self.before.push(HostStep::OpenDevice { slot, path: path.clone(), number });
             self.init.push(InitStep::BindDevice { slot, at: path });
+        }
+        for (path, device) in &made {
+            self.init.push(InitStep::BindDevice { slot: device.slot, at: path.clone() });
+        }
+        if !made.is_empty() {
+            self.before.push(HostStep::MakeDevices(made.into_iter().map(|(_, device)| device).collect()));
         }
         self.init.extend(LINKS.map(|(at, target)| InitStep::Symlink { target, at }));
         Ok(())
@@ -304,7 +301,7 @@ fn attribute(option: &str) -> Option<u64> {
     })
 }
 
-fn destination(field: &str, path: &Path) -> Result<PathBuf, PlanError> {
+pub(super) fn destination(field: &str, path: &Path) -> Result<PathBuf, PlanError> {
     let mut components = path.components();
     let rooted = components.next() == Some(Component::RootDir);
     let inner = components.clone().count();

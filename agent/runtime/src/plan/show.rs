@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::step::{Attributes, DeviceRule, HostStep, InitStep, Source};
+use super::step::{Attributes, DeviceNumber, DeviceRule, HostStep, InitStep, NewDevice, Source};
 
 impl HostStep {
     /// The step's name and what it is about, for errors.
@@ -38,7 +38,19 @@ impl fmt::Display for HostStep {
                 f.write_str("limit-devices")?;
                 rules.iter().try_for_each(|rule| write!(f, " {rule},"))
             }
-            HostStep::OpenSysfs(slot) => write!(f, "open-sysfs -> {}", slot.0),
+            HostStep::OpenFilesystem { slot, fstype, options, attributes } => {
+                let options =
+                    if options.is_empty() { String::new() } else { format!("({})", options.join(",")) };
+                write!(f, "open-{fstype}{options}{attributes} -> {}", slot.0)
+            }
+            HostStep::MakeDevices(devices) => {
+                f.write_str("make-devices")?;
+                devices.iter().try_for_each(|NewDevice { slot, number, mode, owner }| {
+                    let kind = if number.character { 'c' } else { 'b' };
+                    let DeviceNumber { major, minor, .. } = number;
+                    write!(f, " {kind} {major}:{minor} {mode:o} {}:{} -> {},", owner.uid, owner.gid, slot.0)
+                })
+            }
             HostStep::OpenDevice { slot, path, number } => {
                 let kind = if number.character { 'c' } else { 'b' };
                 write!(
@@ -113,6 +125,7 @@ impl fmt::Display for InitStep {
             InitStep::MakeDirectory(path) => write!(f, "make-directory {}", path.display()),
             InitStep::ReadOnlyRoot => f.write_str("read-only-root"),
             InitStep::Pivot => f.write_str("pivot"),
+            InitStep::LoopbackUp => f.write_str("loopback-up"),
             InitStep::SetHostname(name) => write!(f, "set-hostname {name}"),
             InitStep::SetDomainname(name) => write!(f, "set-domainname {name}"),
             InitStep::SetSysctl { name, value } => write!(f, "set-sysctl {name} = {value}"),

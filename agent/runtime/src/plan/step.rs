@@ -59,6 +59,19 @@ pub struct DeviceNumber {
     pub minor: u32,
 }
 
+/// A device node to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDevice {
+    /// Where its mount goes.
+    pub slot: Slot,
+    /// Which device.
+    pub number: DeviceNumber,
+    /// Permissions.
+    pub mode: u32,
+    /// Who owns it, by ids of the host.
+    pub owner: Owner,
+}
+
 /// What may be done to which devices: one rule of the device cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceRule {
@@ -99,8 +112,19 @@ pub enum HostStep {
     },
     /// Restricts devices: by files on version 1, by a program on version 2.
     LimitDevices(Vec<DeviceRule>),
-    /// Opens a sysfs of the container's network namespace.
-    OpenSysfs(Slot),
+    /// Opens a filesystem of the kernel's that shows namespaces of the keeper's, or the network's it visits.
+    OpenFilesystem {
+        /// Where it goes.
+        slot: Slot,
+        /// Its type.
+        fstype: &'static str,
+        /// `key=value` or bare flags.
+        options: Vec<String>,
+        /// Flags.
+        attributes: Attributes,
+    },
+    /// Makes device nodes in a filesystem of their own.
+    MakeDevices(Vec<NewDevice>),
     /// Clones the mount of one of the host's device nodes, after checking that it is that device.
     OpenDevice {
         /// Where it goes.
@@ -270,6 +294,8 @@ pub enum InitStep {
     ReadOnlyRoot,
     /// Makes the root filesystem the root, and forgets the host's.
     Pivot,
+    /// Switches the loopback interface on.
+    LoopbackUp,
     /// Sets the host name.
     SetHostname(String),
     /// Sets the NIS domain name.

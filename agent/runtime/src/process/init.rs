@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::channel::InitEnd;
 use super::exec::{Executable, NotExecuted};
+use super::init_loop;
 use super::message::{FromInit, ToInit};
 use crate::execute::host::Host;
 use crate::execute::init::Init;
@@ -65,6 +66,9 @@ pub(super) fn go(mut init: Init, steps: &[InitStep], mut timings: Timings, execu
         exit(GIVEN_UP);
     }
     let Ok(Some((ToInit::Go, _))) = init.channel.receive() else { exit(GIVEN_UP) };
+    if plan.reaper {
+        init_loop::run(executable, &init.channel, plan.terminal);
+    }
     let NotExecuted { found, errno } = executable.run();
     // The keeper being gone changes nothing about leaving.
     let _ = init.channel.send(&FromInit::NotExecuted { found, errno }, &[]);

@@ -301,6 +301,7 @@ mod tests {
             open_stdin: false,
             log: LogPolicy::default(),
             seccomp: SeccompPolicy::Default,
+            init: false,
             traceparent: None,
         };
         let Spawned { pidfd, stdout, stderr, gate, cgroup, .. } =

@@ -62,3 +62,49 @@ pub(crate) fn ignored(status: &str) -> u64 {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
+
+/// Blocks every signal, the two that the C library keeps for itself included.
+pub(crate) fn block_all() -> io::Result<()> {
+    set_mask(u64::MAX)
+}
+
+/// Unblocks every signal.
+pub(crate) fn unblock_all() -> io::Result<()> {
+    set_mask(0)
+}
+
+fn set_mask(mask: u64) -> io::Result<()> {
+    // SAFETY: the new mask is eight bytes, as its size says, and only read; the old one is not asked for.
+    checked(unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            std::ptr::from_ref(&mask),
+            std::ptr::null_mut::<u64>(),
+            size_of::<u64>(),
+        )
+    })
+    .map(drop)
+}
+
+/// Waits for any signal, which must be blocked, and takes it.
+pub(crate) fn wait() -> io::Result<i32> {
+    let all = u64::MAX;
+    // SAFETY: the set is eight bytes, as its size says, and only read; neither information nor a timeout is passed.
+    let signal = checked(unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigtimedwait,
+            std::ptr::from_ref(&all),
+            std::ptr::null_mut::<libc::siginfo_t>(),
+            std::ptr::null::<libc::timespec>(),
+            size_of::<u64>(),
+        )
+    })?;
+    Ok(i32::try_from(signal).unwrap_or(0))
+}
+
+/// `kill(2)` with any signal; for children that have not been reaped.
+pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: only plain integers are passed.
+    checked(unsafe { libc::syscall(libc::SYS_kill, pid, signal) }).map(drop)
+}

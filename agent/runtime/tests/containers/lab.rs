@@ -100,6 +100,7 @@ impl Lab {
             open_stdin: false,
             log: LogPolicy::default(),
             seccomp: SeccompPolicy::Default,
+            init: false,
             traceparent: None,
         }
     }

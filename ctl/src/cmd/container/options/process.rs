@@ -44,6 +44,9 @@ pub(in crate::cmd::container) struct Process {
     /// How long it may take to end before it is killed (default 10)
     #[arg(long, value_name = "SECONDS")]
     stop_timeout: Option<u32>,
+    /// Run a small process 1 that reaps what is left to it and passes signals on
+    #[arg(long)]
+    init: bool,
     /// Set a label: KEY=VALUE
     #[arg(long, short = 'l', value_parser = spec::label)]
     label: Vec<(String, String)>,
@@ -72,6 +75,7 @@ impl Process {
         container.working_dir = self.workdir;
         let isolation = super::isolation(request);
         isolation.groups = self.group_add;
+        isolation.init = self.init;
         isolation.stop_signal = self.stop_signal;
         isolation.stop_seconds = self.stop_timeout;
         isolation.annotations = self.annotation.into_iter().collect();
