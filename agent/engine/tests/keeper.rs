@@ -73,6 +73,7 @@ impl Scratch {
             open_stdin: false,
             log: LogPolicy::default(),
             seccomp: SeccompPolicy::default(),
+            init: false,
             traceparent: None,
         }
     }

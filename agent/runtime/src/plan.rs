@@ -37,9 +37,7 @@ pub struct Plan {
     /// The bounding set: what the seccomp filter is made for.
     pub capabilities: CapSet,
     /// Process 1 reaps and forwards signals, and the program is its child.
-    pub reaper: bool,
-    /// It has a terminal.
-    pub terminal: bool,
+    pub reaper: Option<Reaper>,
     /// Which system calls are allowed.
     pub filter: Filter,
     /// In the keeper, before the clone.
@@ -55,6 +53,13 @@ pub struct Plan {
     pub program: Program,
     /// How many slots the host steps fill.
     pub slots: usize,
+}
+
+/// What a process 1 of ours needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reaper {
+    /// There is a terminal, whose foreground the program is to be.
+    pub terminal: bool,
 }
 
 /// The system calls of a container.
@@ -170,8 +175,7 @@ pub fn plan(spec: &ContainerSpec, host: HostFacts) -> Result<Plan, PlanError> {
         after,
         init: with_seccomp(init, &filter, process.no_new_privileges().unwrap_or(false)),
         filter,
-        reaper: spec.init,
-        terminal: spec.terminal.is_some(),
+        reaper: spec.init.then_some(Reaper { terminal: spec.terminal.is_some() }),
         at_gate: identity.at_gate,
         program,
         slots: slots.0,
@@ -293,7 +297,7 @@ impl fmt::Display for Plan {
         for step in &self.at_gate {
             writeln!(f, "host: {step}")?;
         }
-        let verb = if self.reaper { "fork and exec" } else { "exec" };
+        let verb = if self.reaper.is_some() { "fork and exec" } else { "exec" };
         writeln!(f, "{verb}: {:?}", self.program.args)
     }
 }

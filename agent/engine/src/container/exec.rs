@@ -225,7 +225,7 @@ impl Inner {
         let place = Place {
             mounts,
             state_dir: self.config.container_dir(&record.id),
-            cgroup: self.config.cgroup(&record.id),
+            cgroup: record.cgroup(&self.config),
         };
         // What confines the container confines the process, whatever flags that came from.
         let container = spec::build(&record, place, None)?;

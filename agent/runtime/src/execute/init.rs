@@ -13,6 +13,7 @@ use rustix::process::{Gid, Uid};
 
 use super::{StepError, Timings, stdio, sysctl};
 use crate::capabilities;
+use crate::plan::Reaper;
 use crate::plan::step::{Attributes, InitStep, Owner, Slot, Source};
 use crate::process::channel::InitEnd;
 use crate::process::message::{FromInit, Streams};
@@ -27,6 +28,8 @@ pub(crate) struct Init {
     pub slots: Vec<Option<OwnedFd>>,
     pub cgroup_trees: Vec<(String, OwnedFd)>,
     pub filter: Option<Rc<[Instruction]>>,
+    /// Whether this process stays as process 1 beside the program.
+    pub reaper: Option<Reaper>,
     /// Signals the keeper was started with as ignored.
     pub ignored_signals: u64,
     /// To the keeper; stays open until execve.
@@ -46,6 +49,7 @@ impl Init {
             slots: host.slots,
             cgroup_trees: host.cgroup_trees,
             filter: None,
+            reaper: None,
             ignored_signals: 0,
             channel,
             root: RootFd::new(root),

@@ -49,6 +49,7 @@ fn live(start: Start<'_>) {
     timings.add("wait-for-keeper", since);
     let mut init = Init::new(host, root, channel);
     init.filter = filter;
+    init.reaper = plan.reaper;
     init.ignored_signals = ignored_signals;
     go(init, &plan.init, timings, executable)
 }
@@ -66,8 +67,8 @@ pub(super) fn go(mut init: Init, steps: &[InitStep], mut timings: Timings, execu
         exit(GIVEN_UP);
     }
     let Ok(Some((ToInit::Go, _))) = init.channel.receive() else { exit(GIVEN_UP) };
-    if plan.reaper {
-        init_loop::run(executable, &init.channel, plan.terminal);
+    if let Some(reaper) = init.reaper {
+        init_loop::run(executable, &init.channel, reaper.terminal);
     }
     let NotExecuted { found, errno } = executable.run();
     // The keeper being gone changes nothing about leaving.

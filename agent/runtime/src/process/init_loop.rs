@@ -5,10 +5,10 @@
 //! capabilities and filter by now and closes all of its descriptors. It cannot be read or traced from inside, since
 //! its memory is the keeper's.
 
+use nix::unistd::ForkResult;
 use rustix::process::{DumpableBehavior, Pid, WaitOptions};
 
 use super::channel::InitEnd;
-use super::clone::{Cloned, clone3};
 use super::exec::{Executable, NotExecuted};
 use super::message::FromInit;
 use crate::sys;
@@ -23,18 +23,14 @@ pub(super) fn run(executable: &Executable, channel: &InitEnd, terminal: bool) ->
     if sys::signal::block_all().is_err() {
         exit(LOST);
     }
+    // Not clone3, which the default filter does not know how to look into and therefore fails.
     // SAFETY: this process is a clone of the keeper, which has one thread, and so has one itself; the child ends by
     // execve or exit.
-    match unsafe { clone3(0, None) } {
-        Ok(Cloned::Parent { pid, pidfd }) => {
-            // Closed with all others in a moment.
-            std::mem::forget(pidfd);
-            stay(pid)
-        }
-        Ok(Cloned::Child) => program(executable, channel, terminal),
+    match unsafe { nix::unistd::fork() } {
+        Ok(ForkResult::Parent { child }) => stay(child.as_raw()),
+        Ok(ForkResult::Child) => program(executable, channel, terminal),
         Err(error) => {
-            let errno = error.raw_os_error().unwrap_or(0);
-            let _ = channel.send(&FromInit::NotExecuted { found: true, errno }, &[]);
+            let _ = channel.send(&FromInit::NotExecuted { found: true, errno: error as i32 }, &[]);
             exit(LOST)
         }
     }
