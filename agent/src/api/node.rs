@@ -9,6 +9,7 @@ pub(super) fn get(api: &Api) -> v1::GetNodeResponse {
     let containers = api.engine.list();
     let running = containers.iter().filter(|container| container.state.is_alive()).count();
     let link = api.link.borrow().clone();
+    let attested = api.engine.attestations();
     v1::GetNodeResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         containers_running: count(running),
@@ -17,6 +18,8 @@ pub(super) fn get(api: &Api) -> v1::GetNodeResponse {
         node_id: link.node_id,
         session: link.connected,
         keeper_pid: u32::try_from(api.engine.keeper_pid()).unwrap_or_default(),
+        attested_starts: attested.checked,
+        failed_attestations: attested.failed,
     }
 }
 
