@@ -188,9 +188,13 @@ impl Tracer {
         // Only what this thread traces: other tests have children of their own.
         let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
         loop {
+            // What is left after a kill may have nothing to do any more, so that no wait would end.
+            let patient = self.seen.killed_before.is_none();
+            let flags = if patient { flags } else { flags | WaitPidFlag::WNOHANG };
             match waitpid(None, Some(flags)) {
                 // Stopped as it is, it goes on when this thread has ended.
                 Ok(_) if over.load(Ordering::SeqCst) => return,
+                Ok(WaitStatus::StillAlive) => std::thread::sleep(std::time::Duration::from_millis(1)),
                 Ok(status) => self.step(status),
                 Err(Errno::EINTR) => {}
                 Err(Errno::ECHILD) => return,
