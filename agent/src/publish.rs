@@ -103,18 +103,8 @@ impl Publisher {
     /// # Errors
     /// Who has the first one that it may not have.
     pub fn check(&self, ports: &[PortMapping]) -> Result<(), PortError> {
-        if ports.is_empty() {
-            return Ok(());
-        }
-        let containers = self.engine.list();
-        let plain = containers
-            .iter()
-            .filter(|container| container.config.task.is_none() && container.state.is_alive());
-        for container in plain {
-            let theirs = &container.config.ports;
-            let key = |port: &PortMapping| (port.protocol, port.published);
-            if let Some(port) = ports.iter().find(|port| theirs.iter().any(|other| key(other) == key(port))) {
-                let holder = container.name.clone();
+        for port in ports {
+            if let Some(holder) = self.engine.port_holder(port) {
                 return Err(PortError::Held { port: port.published, protocol: port.protocol, holder });
             }
         }

@@ -262,6 +262,12 @@ impl Engine {
         Ok(crate::container::logs::stream(dir, entry, options))
     }
 
+    /// The name of the container outside of services that runs and publishes
+    /// this port of the host, if one does.
+    pub fn port_holder(&self, port: &crate::PortMapping) -> Option<String> {
+        self.inner.plain_holder(port, None)
+    }
+
     /// What happens to containers from now on.
     pub fn events(&self) -> broadcast::Receiver<ContainerEvent> {
         self.inner.events.subscribe()

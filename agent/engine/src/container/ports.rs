@@ -72,26 +72,28 @@ impl Inner {
         if self.services().iter().any(is_same) {
             return Err(in_use().into());
         }
-        for entry in self.entries().values() {
-            if but.is_some_and(|but| but.id == entry.id) || !entry.state().is_alive() {
-                continue;
+        match self.plain_holder(port, but) {
+            Some(holder) => {
+                let rule = format!("{}/{} is published by container {holder}", port.published, port.protocol);
+                Err(EngineError::invalid("ports", rule))
             }
-            let live = entry.live();
-            let has_it = live
-                .record
-                .config
-                .ports
-                .iter()
-                .any(|other| (other.protocol, other.published) == (port.protocol, port.published));
-            if has_it && live.record.config.task.is_none() {
-                let rule = format!(
-                    "{}/{} is published by container {}",
-                    port.published, port.protocol, live.record.name
-                );
-                return Err(EngineError::invalid("ports", rule));
-            }
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The name of the plain container that runs and publishes this port.
+    pub(crate) fn plain_holder(&self, port: &PortMapping, but: Option<&Entry>) -> Option<String> {
+        let is_same =
+            |other: &PortMapping| (other.protocol, other.published) == (port.protocol, port.published);
+        let entries = self.entries();
+        let others = entries.values().filter(|entry| but.is_none_or(|but| but.id != entry.id));
+        let mut running = others.filter(|entry| entry.state().is_alive());
+        running.find_map(|entry| {
+            let live = entry.live();
+            let config = &live.record.config;
+            let holds = config.task.is_none() && config.ports.iter().any(is_same);
+            holds.then(|| live.record.name.clone())
+        })
     }
 
     /// Chooses a free port of the host for every port that the caller or the image exposes, where the caller
