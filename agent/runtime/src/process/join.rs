@@ -88,6 +88,8 @@ pub fn join(
     if matches!(cloned, Ok((Cloned::Child, _))) {
         // Only the parent goes back; this process is where it belongs.
         std::mem::forget(visit);
+        // With a copy of the keeper's end it would never learn that the keeper has died.
+        drop(keeper_end);
         let child = Child { plan: &plan, init, with_user: namespaces.user.is_some(), filter, staging };
         run(child, &executable, init_end, cgroup)
     }
