@@ -184,6 +184,13 @@ impl NodeControl for Api {
         traced("RenameContainer", request, async |request| control::rename(self, &request).await).await
     }
 
+    async fn update_container(
+        &self,
+        request: Request<v1::UpdateContainerRequest>,
+    ) -> Result<Response<v1::UpdateContainerResponse>, Status> {
+        traced("UpdateContainer", request, async |request| control::update(self, request).await).await
+    }
+
     async fn prune_containers(
         &self,
         request: Request<v1::PruneContainersRequest>,

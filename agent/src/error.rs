@@ -3,8 +3,8 @@
 
 use std::error::Error;
 
-use agent_engine::EngineError;
 use agent_engine::image::PullError;
+use agent_engine::{CgroupError, EngineError};
 use tonic::{Code, Status};
 
 use crate::convert::Invalid;
@@ -37,6 +37,8 @@ pub fn engine(error: &EngineError) -> Status {
         | EngineError::Exec { .. }
         | EngineError::Network(_) => Code::FailedPrecondition,
         EngineError::Image(error) => return pull(error),
+        // Not now: it depends on what the container uses.
+        EngineError::Cgroup(CgroupError::Limit { .. }) => Code::FailedPrecondition,
         EngineError::Closed => Code::Unavailable,
         _ => Code::Internal,
     };

@@ -8,6 +8,7 @@ mod exec;
 mod flags;
 mod life;
 mod restart;
+mod update;
 mod verbs;
 
 use std::time::Duration;

@@ -29,6 +29,7 @@ pub mod restart;
 pub mod signal;
 pub(crate) mod spec;
 mod top;
+mod update;
 mod usage;
 pub(crate) mod user;
 
@@ -36,6 +37,7 @@ pub use self::again::StopOptions;
 pub use self::event::{ContainerEvent, ContainerEventKind};
 pub use self::prune::{PruneFilter, Pruned};
 pub use self::top::Process;
+pub use self::update::Update;
 pub use crate::network::Protocol;
 pub use agent_runtime::container::{LogPolicy, WindowSize};
 

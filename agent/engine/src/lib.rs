@@ -37,5 +37,5 @@ pub use keeper::keeper_main;
 pub use network::PublishedPort;
 pub use recovery::Swept;
 
-pub use agent_runtime::cgroup::{Layout as CgroupLayout, Usage};
+pub use agent_runtime::cgroup::{CgroupError, Layout as CgroupLayout, Usage};
 pub use agent_runtime::keeper::Exit;

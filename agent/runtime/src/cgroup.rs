@@ -6,6 +6,7 @@
 //!
 //! A [`Cgroup`] holds no descriptor of its own, so a keeper of thousands of containers does not either.
 
+mod change;
 mod device_filter;
 mod files;
 mod freeze;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+pub use change::Change;
 pub(crate) use files::read_all as read_text;
 use layout::Hierarchy;
 pub use layout::Layout;
@@ -54,6 +56,16 @@ pub enum CgroupError {
     /// The host has no cgroup hierarchy this process can see.
     #[error("no cgroup hierarchy is mounted; mount cgroup2 on /sys/fs/cgroup")]
     None,
+    /// A limit cannot be so.
+    #[error("cannot set {file} to {value}: {source}")]
+    Limit {
+        /// Which one.
+        file: &'static str,
+        /// What it was to be.
+        value: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The kernel refused.
     #[error("cannot {action} the cgroup {object}: {source}")]
     Io {

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use agent_engine::container::signal;
+use agent_engine::container::restart::RestartPolicy;
+use agent_engine::container::{Update, signal};
 use agent_engine::{Container, ContainerState, PruneFilter, StopOptions};
 use proto::v1;
 use tonic::Status;
@@ -111,6 +112,30 @@ pub(super) async fn rename(
     check_is_no_task(&container, "renamed", "its name tells service, slot and task")?;
     api.engine.rename(&container.id, &request.name).await.map_err(|fault| error::engine(&fault))?;
     Ok(v1::RenameContainerResponse {})
+}
+
+pub(super) async fn update(
+    api: &Api,
+    request: v1::UpdateContainerRequest,
+) -> Result<v1::UpdateContainerResponse, Status> {
+    let container = find(api, &request.container)?;
+    check_is_no_task(&container, "updated", "change the service's limits:  ctl service update")?;
+    let policy = request.restart.as_deref().map(str::parse::<RestartPolicy>).transpose();
+    let update = Update {
+        memory_bytes: request.memory_bytes,
+        memory_swap: request.memory_swap_bytes,
+        memory_reservation: request.memory_reservation_bytes,
+        nano_cpus: request.nano_cpus,
+        cpu_shares: request.cpu_shares,
+        cpu_period: request.cpu_period_us,
+        cpu_quota: request.cpu_quota_us,
+        cpuset_cpus: request.cpuset_cpus,
+        cpuset_mems: request.cpuset_mems,
+        pids: request.pids,
+        restart: policy.map_err(|fault| error::invalid_field("restart", fault))?,
+    };
+    api.engine.update(&container.id, update).await.map_err(|fault| error::engine(&fault))?;
+    Ok(v1::UpdateContainerResponse {})
 }
 
 pub(super) async fn remove(

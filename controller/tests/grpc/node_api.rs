@@ -203,4 +203,10 @@ impl NodeControl for NodeApi {
     ) -> Unary<v1::PruneContainersResponse> {
         no()
     }
+    async fn update_container(
+        &self,
+        _: Request<v1::UpdateContainerRequest>,
+    ) -> Unary<v1::UpdateContainerResponse> {
+        no()
+    }
 }

@@ -23,6 +23,7 @@ mod start;
 mod stats;
 mod stop;
 mod top;
+mod update;
 mod wait;
 
 use std::process::ExitCode;
@@ -70,6 +71,8 @@ pub enum Command {
     Wait(wait::Args),
     /// Give a container another name
     Rename(rename::Args),
+    /// Change what containers may use, at once
+    Update(Box<update::Args>),
     /// Show everything about containers, as JSON
     Inspect(inspect::Args),
     /// Show the processes of a running container
@@ -106,6 +109,7 @@ pub async fn run(global: &Global, command: Command) -> Result<ExitCode, CommandE
         Command::Unpause(args) => pause::unpause(global, args).await,
         Command::Wait(args) => wait::run(global, args).await,
         Command::Rename(args) => rename::run(global, args).await,
+        Command::Update(args) => update::run(global, *args).await,
         Command::Inspect(args) => inspect::run(global, args).await,
         Command::Top(args) => top::run(global, args).await,
         Command::Port(args) => port::run(global, args).await,

@@ -157,7 +157,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|_| EngineError::Closed)?
 }
 
-fn check(config: &ContainerConfig) -> Result<(), EngineError> {
+pub(super) fn check(config: &ContainerConfig) -> Result<(), EngineError> {
     if let Some(name) = &config.name {
         identity::check_name(name)?;
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Engine, to_its_end};
-use crate::container::{Process, PruneFilter, Pruned, StopOptions};
+use crate::container::{Process, PruneFilter, Pruned, StopOptions, Update};
 use crate::events::{Events, Listening, Subject};
 use crate::{Attachment, EngineError, Exit};
 
@@ -74,6 +74,15 @@ impl Engine {
     /// When too many wait for its start already.
     pub async fn attach_next(&self, container: &str) -> Result<Attachment, EngineError> {
         self.inner.attach(&self.inner.resolve(container)?, true).await
+    }
+
+    /// Changes what a container may use, of a running one at once.
+    ///
+    /// # Errors
+    /// When a value breaks a rule or the kernel refuses it; nothing has changed then.
+    pub async fn update(&self, container: &str, update: Update) -> Result<(), EngineError> {
+        let (inner, entry) = (Arc::clone(&self.inner), self.inner.resolve(container)?);
+        to_its_end(async move { inner.update(&entry, &update).await }).await
     }
 
     /// Removes all containers that do not run and belong to no task, if the filter admits them.

@@ -8,7 +8,7 @@ mod logging;
 mod mounts;
 mod namespaces;
 mod network;
-mod notation;
+pub(super) mod notation;
 mod process;
 mod refused;
 mod resources;

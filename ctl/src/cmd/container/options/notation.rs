@@ -6,7 +6,7 @@ use proto::v1::{DeviceValue, Ulimit};
 use crate::cmd::service::spec;
 
 /// Reads a size, or -1 for no limit.
-pub(super) fn size_or_unlimited(text: &str) -> Result<i64, String> {
+pub(in crate::cmd::container) fn size_or_unlimited(text: &str) -> Result<i64, String> {
     if text == "-1" {
         return Ok(-1);
     }
