@@ -29,7 +29,8 @@ impl Canary {
             fs::set_permissions(path.join(name), fs::Permissions::from_mode(0o777)).expect("a mode");
         }
         let was = leaves(&path);
-        Canary { path, was, mounts: mounts() }
+        let mounts = mounts(lab.dir.path());
+        Canary { path, was, mounts }
     }
 
     /// Fails when anything is there, gone, or other than before, or the host has another number of mounts.
@@ -39,12 +40,17 @@ impl Canary {
             assert_eq!(is.get(path), Some(leaf), "{what}: {} has changed", path.display());
         }
         assert_eq!(is.len(), self.was.len(), "{what}: {:?} is new", is.keys().collect::<Vec<_>>());
-        assert_eq!(mounts(), self.mounts, "{what}: the host has another mount");
+        let folder = self.path.parent().expect("the directory of the test");
+        assert_eq!(mounts(folder), self.mounts, "{what}: the host has another mount");
     }
 }
 
-fn mounts() -> usize {
-    fs::read_to_string("/proc/thread-self/mountinfo").expect("the mounts of this thread").lines().count()
+/// Mounts of or below `folder`. Others come and go: network namespaces of whoever else tests here, whose names
+/// are taken away.
+fn mounts(folder: &Path) -> usize {
+    let text = fs::read_to_string("/proc/thread-self/mountinfo").expect("the mounts of this thread");
+    let folder = folder.display().to_string();
+    text.lines().filter(|line| line.contains(&folder)).count()
 }
 
 fn leaves(path: &Path) -> BTreeMap<PathBuf, Leaf> {
