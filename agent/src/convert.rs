@@ -1,11 +1,13 @@
 //! The wire's words for containers turned into the engine's, and back. Values
 //! that the engine could not mean are refused with the field that holds them.
 
+pub mod health;
 pub mod isolation;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use agent_engine::container::health::HealthStatus;
 use agent_engine::{
     Container, ContainerConfig, ContainerState, Limits, PortMapping, Protocol, PublishedPort, WindowSize,
 };
@@ -113,8 +115,13 @@ pub fn container(container: Container) -> v1::Container {
 }
 
 /// What is thought of a container's health; empty when nobody checks it.
-pub fn health(_container: &Container) -> &'static str {
-    ""
+pub fn health(container: &Container) -> &'static str {
+    match container.health.as_ref().map(|health| health.status) {
+        Some(HealthStatus::Starting) => "starting",
+        Some(HealthStatus::Healthy) => "healthy",
+        Some(HealthStatus::Unhealthy) => "unhealthy",
+        None => "",
+    }
 }
 
 fn published_port(port: &PortMapping) -> v1::PublishedPort {
@@ -174,6 +181,7 @@ mod tests {
             state,
             pid: None,
             exit: None,
+            health: None,
             restart_count: 0,
             restart_at_ms: None,
             error: None,

@@ -6,6 +6,7 @@ mod crash;
 mod events;
 mod exec;
 mod flags;
+mod health;
 mod life;
 mod restart;
 mod update;

@@ -14,6 +14,7 @@ pub(crate) mod create;
 pub(crate) mod event;
 pub mod exec;
 pub(crate) mod files;
+pub mod health;
 pub(crate) mod identity;
 pub mod isolation;
 pub(crate) mod lifecycle;
@@ -21,6 +22,7 @@ pub mod logs;
 mod pause;
 pub(crate) mod plug;
 pub(crate) mod ports;
+pub(crate) mod probe;
 pub(crate) mod prune;
 pub(crate) mod record;
 pub(crate) mod remove;
@@ -90,6 +92,8 @@ pub struct ContainerConfig {
     pub traceparent: Option<String>,
     /// Size and number of log files; three of 10 MiB when `None`.
     pub log: Option<LogPolicy>,
+    /// How its health is checked.
+    pub health: Option<health::Healthcheck>,
     /// How it is confined, and what it gets of the host.
     pub isolation: Box<isolation::Isolation>,
 }
@@ -188,6 +192,8 @@ pub struct Container {
     pub restart_at_ms: Option<u64>,
     /// Why the last start failed, or its end was not its own.
     pub error: Option<String>,
+    /// What its checks say of it, if it has any and runs.
+    pub health: Option<health::Health>,
     /// Its address while it runs.
     pub address: Option<Ipv4Addr>,
     /// Milliseconds since 1970.

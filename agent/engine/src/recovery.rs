@@ -154,7 +154,7 @@ impl Inner {
         Ok(all.into_iter().find(|status| status.id == id))
     }
 
-    async fn adopt(&self, entry: &Arc<Entry>, pid: i32) -> Result<(), EngineError> {
+    async fn adopt(self: &Arc<Self>, entry: &Arc<Entry>, pid: i32) -> Result<(), EngineError> {
         let on_bridge = entry.live().record.config.isolation.namespaces.network == NetworkMode::Bridge;
         let address = match on_bridge {
             true => Some(self.network.attach(&entry.id).await?.address),
@@ -171,6 +171,7 @@ impl Inner {
             live.paused = paused;
             live.address = address;
         });
+        self.watch_health(entry, true);
         self.put(&record, Durability::Volatile).await
     }
 

@@ -24,6 +24,7 @@ pub(super) async fn create(
     config.open_stdin = request.stdin;
     config.auto_remove = request.auto_remove;
     config.restart = request.restart.parse().map_err(|fault| error::invalid_field("restart", fault))?;
+    config.health = request.health.clone().map(convert::health::asked);
     config.window = convert::window(request.rows, request.columns);
     config.traceparent = telemetry::context("");
     let pull = request.pull();

@@ -48,6 +48,7 @@ fn document(engine: &Engine, container: &Container, size: Option<u64>) -> Value 
             "restart_count": container.restart_count,
             "restart_at": time(container.restart_at_ms),
             "health": convert::health(container),
+            "health_checks": container.health,
         },
         "command": container.command,
         "env": container.env,

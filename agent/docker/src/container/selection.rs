@@ -137,6 +137,7 @@ mod tests {
             address: None,
             created_at_ms: number,
             started_at_ms: None,
+            health: None,
             start_timings: Vec::new(),
         }
     }

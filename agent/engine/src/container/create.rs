@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::health::Healthcheck;
 use super::isolation::NetworkMode;
 use super::record::{Entry, Phase, RANGES, Record, short};
 use super::{
@@ -71,6 +72,7 @@ impl Inner {
             let found = identity::resolve(&self.entries(), other)?.id.clone();
             *other = found;
         }
+        config.health = health(config.health.take(), &image)?;
         let command = command(&config, &image)?;
         let wanted_user = if config.user.is_empty() { &image.config.user } else { &config.user };
         let layers: Vec<_> =
@@ -111,6 +113,7 @@ impl Inner {
             exit: None,
             error: None,
             restarts: restart::Restarts::default(),
+            health: None,
             config,
         })
     }
@@ -148,6 +151,13 @@ impl Inner {
         self.table.put(&record.id, &record, Durability::Synced).await?;
         Ok(())
     }
+}
+
+/// What is asked for, over what the image says; only what is checked at all is kept.
+fn health(asked: Option<Healthcheck>, image: &Image) -> Result<Option<Healthcheck>, EngineError> {
+    let health = asked.unwrap_or_default().over(&image.config.healthcheck);
+    health.validate()?;
+    Ok(health.check().is_some().then_some(health))
 }
 
 /// Runs what blocks on a thread that may.

@@ -299,6 +299,14 @@ impl Inner {
         Ok(self.execs.get(id)?.info())
     }
 
+    /// Forgets an end that only the engine itself wanted to know.
+    pub(crate) async fn exec_forget(&self, id: &str) {
+        self.execs.forget(id);
+        let id = id.to_owned();
+        // The keeper forgets by itself in time.
+        let _ = self.keeper.run(None, move |client: &mut Client| client.forget_exec(&id)).await;
+    }
+
     /// The keeper reports an end.
     pub(crate) fn exec_ended(&self, id: &str, exit: Exit) {
         let Ok(exec) = self.execs.get(id) else { return };

@@ -85,6 +85,7 @@ mod tests {
             exit: None,
             error: None,
             restarts: crate::container::restart::Restarts::default(),
+            health: None,
         };
         (id.to_owned(), Arc::new(Entry::new(record)))
     }

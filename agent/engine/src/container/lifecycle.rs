@@ -77,8 +77,8 @@ impl Inner {
 
     /// It runs: remembers and tells that.
     pub(crate) async fn started(
-        &self,
-        entry: &Entry,
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
         (pid, timings): (i32, Timings),
     ) -> Result<Timings, EngineError> {
         let record = entry.change(|live| {
@@ -90,9 +90,11 @@ impl Inner {
             live.pid = Some(pid);
             live.paused = false;
             live.failing = false;
+            live.record.health = None;
             live.start_timings.clone_from(&timings);
         });
         self.tell(entry, ContainerEventKind::Started);
+        self.watch_health(entry, false);
         // What the keeper holds decides at the next start, not this.
         self.put(&record, Durability::Volatile).await?;
         Ok(timings)

@@ -10,6 +10,7 @@ use agent_runtime::keeper::Exit;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::health::Health;
 use super::restart::Restarts;
 use super::user::Identity;
 use super::{Container, ContainerConfig, ContainerState};
@@ -65,6 +66,8 @@ pub(crate) struct Record {
     pub(crate) error: Option<String>,
     #[serde(default)]
     pub(crate) restarts: Restarts,
+    #[serde(default)]
+    pub(crate) health: Option<Health>,
 }
 
 impl Record {
@@ -196,6 +199,7 @@ impl Entry {
             hostname: record.hostname.clone(),
             state,
             pid: live.pid.filter(|_| state.is_alive()),
+            health: record.health.clone().filter(|_| state.is_alive()),
             exit: record.exit.clone().filter(|_| state.has_ended()),
             restart_count: record.restarts.count,
             restart_at_ms: record.restarts.due_at_ms,

@@ -4,9 +4,11 @@
 //! what they do not know (health checks, ONBUILD, shell). `null` is what Docker writes for "not set".
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::container::health::Healthcheck;
 use crate::snapshot::DiffId;
 
 /// Longest configuration that is read, in bytes.
@@ -33,6 +35,8 @@ pub struct ImageConfig {
     pub volumes: Vec<String>,
     /// Name or number of the signal that stops it; empty for SIGTERM.
     pub stop_signal: String,
+    /// How its health is checked.
+    pub healthcheck: Healthcheck,
     /// The processor it is built for, in Go's words (`amd64`); empty when it does not say.
     pub architecture: String,
     /// The operating system it is built for; empty when it does not say.
@@ -70,6 +74,34 @@ struct Defaults {
     exposed_ports: Option<BTreeMap<String, serde_json::Value>>,
     volumes: Option<BTreeMap<String, serde_json::Value>>,
     stop_signal: Option<String>,
+    healthcheck: Option<Health>,
+}
+
+/// Docker's extension of the specification; times are nanoseconds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Health {
+    test: Option<Vec<String>>,
+    interval: Option<u64>,
+    timeout: Option<u64>,
+    start_period: Option<u64>,
+    start_interval: Option<u64>,
+    retries: Option<u32>,
+}
+
+impl From<Health> for Healthcheck {
+    fn from(health: Health) -> Self {
+        let time = |nanoseconds: Option<u64>| nanoseconds.map(Duration::from_nanos);
+        Healthcheck {
+            test: health.test.unwrap_or_default(),
+            interval: time(health.interval),
+            timeout: time(health.timeout),
+            retries: health.retries,
+            start_period: time(health.start_period),
+            start_interval: time(health.start_interval),
+            restart_unhealthy: false,
+        }
+    }
 }
 
 impl ImageConfig {
@@ -90,6 +122,7 @@ impl ImageConfig {
             exposed_ports: defaults.exposed_ports.unwrap_or_default().into_keys().collect(),
             volumes: defaults.volumes.unwrap_or_default().into_keys().collect(),
             stop_signal: defaults.stop_signal.unwrap_or_default(),
+            healthcheck: defaults.healthcheck.unwrap_or_default().into(),
             architecture: document.architecture.unwrap_or_default(),
             os: document.os.unwrap_or_default(),
             created: document.created.unwrap_or_default(),
@@ -118,7 +151,7 @@ mod tests {
         assert_eq!((config.cmd.as_slice(), config.entrypoint.len()), (&["sh".to_owned()][..], 0));
         assert_eq!((config.exposed_ports.as_slice(), layers.len()), (&["80/tcp".to_owned()][..], 0));
         assert_eq!(config.created_at_ms(), 1500);
-        assert!(config.raw.contains("Healthcheck"));
+        assert!(config.raw.contains("Healthcheck") && config.healthcheck.test == ["CMD", "x"]);
         assert_eq!(ImageConfig::parse(b"{}").unwrap().0.created_at_ms(), 0);
     }
 

@@ -35,6 +35,7 @@ fn made(number: u64, name: &str, state: ContainerState) -> Container {
         error: None,
         address: None,
         started_at_ms: None,
+        health: None,
         start_timings: Vec::new(),
     }
 }

@@ -34,6 +34,31 @@ fn device(text: &str) -> Result<(String, &str), String> {
     }
 }
 
+/// Reads a time as Docker writes it: numbers with units, one after the other.
+pub(super) fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let wrong = || format!("{text:?} is no time: write for example 30s, 500ms or 1m30s");
+    let (mut rest, mut nanoseconds) = (text, 0_u64);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, tail) = rest.split_at(digits);
+        let unit = &tail[..tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len())];
+        let scale: u64 = match unit {
+            "ns" => 1,
+            "us" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return Err(wrong()),
+        };
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let part = number.checked_mul(scale).ok_or_else(wrong)?;
+        nanoseconds = nanoseconds.checked_add(part).ok_or_else(wrong)?;
+        rest = &tail[unit.len()..];
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(std::time::Duration::from_nanos(nanoseconds)) }
+}
+
 /// Reads `NAME=SOFT[:HARD]`; one number is both, -1 or `unlimited` is no limit.
 pub(super) fn ulimit(text: &str) -> Result<Ulimit, String> {
     let expected =
@@ -78,6 +103,17 @@ pub(super) fn lines_of(path: &std::path::Path) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_numbers_with_units() {
+        let time = |text: &str| duration(text).map(|time| time.as_millis());
+        assert_eq!(time("30s"), Ok(30_000));
+        assert_eq!(time("1m30s5ms"), Ok(90_005));
+        assert_eq!(time("0s"), Ok(0));
+        for bad in ["", "5", "s", "5x", "-1s", "1.5s", "99999999999999h"] {
+            assert!(time(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn limits_are_one_number_or_two() {
