@@ -44,13 +44,16 @@ const FOLDERS: [&str; 8] = [
     "run",
 ];
 
+/// Made once and kept: the keeper's log, and which address comes next.
+const KEPT: [&str; 2] = ["agent/keeper.log", "run/next-address"];
+
 fn files(root: &Path) -> impl Iterator<Item = String> + use<> {
     let root = root.to_owned();
     let of = move |folder: &str| {
         let folder = folder.to_owned();
         entries(&root.join("data").join(&folder)).map(move |name| format!("file {folder}/{name}"))
     };
-    FOLDERS.into_iter().flat_map(of).filter(|file| !file.contains("/keeper.log"))
+    FOLDERS.into_iter().flat_map(of).filter(|file| !KEPT.iter().any(|kept| file.contains(kept)))
 }
 
 fn addresses(host: &Host) -> Vec<String> {
