@@ -1,4 +1,4 @@
-//! The gRPC service `NodeControl`: what this agent does on its own host. One
+//! The gRPC service `NodeControl` and those beside it: what this agent does on its own host. One
 //! resource per file; here requests are only handed on, each within the trace of
 //! its caller. Who may call is decided by [`crate::server`], before.
 
@@ -7,6 +7,7 @@ mod container;
 mod control;
 mod event;
 mod exec;
+mod files;
 mod filter;
 mod image;
 mod inspect;

@@ -3,6 +3,7 @@
 
 use std::error::Error;
 
+use agent_engine::files::FilesError;
 use agent_engine::image::PullError;
 use agent_engine::{CgroupError, EngineError};
 use tonic::{Code, Status};
@@ -35,7 +36,9 @@ pub fn engine(error: &EngineError) -> Status {
         EngineError::State { .. }
         | EngineError::Start { .. }
         | EngineError::Exec { .. }
+        | EngineError::Files(FilesError::Refused { .. })
         | EngineError::Network(_) => Code::FailedPrecondition,
+        EngineError::Files(FilesError::Missing { .. }) => Code::NotFound,
         EngineError::Image(error) => return pull(error),
         // Not now: it depends on what the container uses.
         EngineError::Cgroup(CgroupError::Limit { .. }) => Code::FailedPrecondition,

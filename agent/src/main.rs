@@ -1,5 +1,6 @@
 //! The program `agent`: the daemon, or with the first argument `keeper` the
-//! process that owns the containers of this host.
+//! process that owns the containers of this host, or with `files` the one that
+//! copies files of one container and ends.
 //!
 //! Exit codes of the daemon, each with one line on standard error:
 //!
@@ -34,6 +35,9 @@ fn main() -> ExitCode {
     // Before any thread exists: the keeper forks.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == "keeper") {
         return agent_engine::keeper_main();
+    }
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == "files") {
+        return agent_engine::helper_main();
     }
     let config = Config::parse();
     match run(config) {

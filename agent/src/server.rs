@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::v1::container_files_server::ContainerFilesServer;
 use proto::v1::events_server::EventsServer;
 use proto::v1::exec_server::ExecServer;
 use proto::v1::node_control_server::NodeControlServer;
@@ -94,6 +95,7 @@ pub fn services(api: &Api) -> Routes {
     Routes::new(NodeControlServer::new(api.clone()))
         .add_service(EventsServer::new(api.clone()))
         .add_service(ExecServer::new(api.clone()))
+        .add_service(ContainerFilesServer::new(api.clone()))
 }
 
 /// Serves whoever may open the socket, until `stop`.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) mod again;
 pub mod attach;
+pub(crate) mod commit;
 pub(crate) mod create;
 pub(crate) mod event;
 pub mod exec;

@@ -26,10 +26,15 @@ use crate::snapshot::Snapshots;
 use crate::{Attachment, EngineConfig, EngineError, Exit, LogEntry, LogOptions, Swept, Usage};
 
 mod boot;
+mod commit;
 mod control;
 mod exec;
+mod files;
 mod open;
 mod restart;
+
+pub use commit::CommitOptions;
+pub use files::CopySteps;
 
 /// Events a subscriber may be behind before it loses the oldest.
 const EVENTS: usize = 4096;

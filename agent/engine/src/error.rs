@@ -92,6 +92,9 @@ pub enum EngineError {
     /// Images.
     #[error(transparent)]
     Image(#[from] PullError),
+    /// Files of containers.
+    #[error(transparent)]
+    Files(#[from] crate::files::FilesError),
     /// Snapshots.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),

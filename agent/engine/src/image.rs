@@ -23,14 +23,17 @@ use self::registry::Registry;
 use self::store::ImageStore;
 
 pub use self::collect::Reclaimed;
+pub(crate) use self::commit::NewImage;
 pub use self::config::ImageConfig;
 pub use self::error::PullError;
 pub use self::pull::progress::{LayerStep, PullProgress};
 pub use self::reference::{Reference, ReferenceError};
 pub use self::registry::RegistryOptions;
+pub(crate) use self::unpack::{ArchiveEntry, ArchiveName, ArchiveReader, EntryKind};
 pub use self::unpack::{Limits, UnpackError, Unpacked, unpack};
 
 mod collect;
+mod commit;
 mod config;
 mod error;
 mod import;
@@ -183,6 +186,21 @@ impl Images {
         let image = Box::pin(import::import(&self.inner, reference, layers, config)).await?;
         self.tell("import", reference);
         Ok(image)
+    }
+
+    /// Makes an image out of another one and a layer, an uncompressed archive that `write` writes. `edit` changes what
+    /// its containers start from, the member `config` of its configuration.
+    ///
+    /// # Errors
+    /// When the image below is not whole here, or the layer cannot be written or unpacked; no image is made then.
+    pub(crate) async fn commit(
+        &self,
+        new: NewImage,
+        edit: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>) + Send + 'static,
+        write: impl FnOnce(&mut dyn std::io::Write) -> Result<(), PullError> + Send + 'static,
+    ) -> Result<Image, PullError> {
+        let _making = self.inner.gate.read().await;
+        Box::pin(commit::commit(&self.inner, new, edit, write)).await
     }
 
     /// Removes blobs and layers that neither an image nor a container refers to. `in_use` answers the layers of all

@@ -13,6 +13,7 @@ pub mod content;
 mod engine;
 mod error;
 mod events;
+pub mod files;
 pub mod image;
 mod keeper;
 pub mod network;
@@ -30,9 +31,10 @@ pub use container::{
     Container, ContainerConfig, ContainerEvent, ContainerEventKind, ContainerState, Limits, LogPolicy,
     PortMapping, Process, Protocol, PruneFilter, Pruned, StopOptions, WindowSize,
 };
-pub use engine::Engine;
+pub use engine::{CommitOptions, CopySteps, Engine};
 pub use error::EngineError;
 pub use events::{Event, Events, Listening, Subject};
+pub use files::helper_main;
 pub use keeper::keeper_main;
 pub use network::PublishedPort;
 pub use recovery::Swept;

@@ -91,7 +91,7 @@ fn add_layer(inner: &Inner, bytes: &[u8]) -> Result<DiffId, PullError> {
     Ok(diff_id)
 }
 
-fn add_blob(content: &dyn ContentStore, bytes: &[u8]) -> Result<Digest, PullError> {
+pub(super) fn add_blob(content: &dyn ContentStore, bytes: &[u8]) -> Result<Digest, PullError> {
     let digest = Digest::of(bytes);
     if content.size(&digest)? != Some(bytes.len() as u64) {
         content

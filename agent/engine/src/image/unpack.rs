@@ -19,8 +19,10 @@ use std::os::fd::BorrowedFd;
 use self::archive::Archive;
 use self::extract::Extractor;
 
+pub(crate) use self::archive::{Archive as ArchiveReader, Entry as ArchiveEntry, Kind as EntryKind};
 pub use self::error::UnpackError;
 pub use self::limits::Limits;
+pub(crate) use self::name::Name as ArchiveName;
 
 mod archive;
 mod error;

@@ -16,7 +16,7 @@ const MAX_ID: u64 = (1 << 31) - 2;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File,
     Directory,
     Symlink,
@@ -28,16 +28,16 @@ pub(super) enum Kind {
 
 /// One entry with all extensions applied. Paths are as the archive has them.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) path: Vec<u8>,
-    pub(super) link: Vec<u8>,
-    pub(super) kind: Kind,
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) mtime: (i64, u32),
-    pub(super) size: u64,
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+pub(crate) struct Entry {
+    pub(crate) path: Vec<u8>,
+    pub(crate) link: Vec<u8>,
+    pub(crate) kind: Kind,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mtime: (i64, u32),
+    pub(crate) size: u64,
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Extension headers that wait for the entry they belong to.
@@ -49,7 +49,7 @@ struct Pending {
 }
 
 #[derive(Debug)]
-pub(super) struct Archive<R> {
+pub(crate) struct Archive<R> {
     source: R,
     extension_limit: u64,
     /// Number of the current entry, for messages.
@@ -60,12 +60,12 @@ pub(super) struct Archive<R> {
 }
 
 impl<R: BufRead> Archive<R> {
-    pub(super) fn new(source: R, limits: &Limits) -> Self {
+    pub(crate) fn new(source: R, limits: &Limits) -> Self {
         Self { source, extension_limit: limits.extension_bytes, entry: 0, remaining: 0, padding: 0 }
     }
 
     /// The next entry; `None` at the end. Data of the previous one that was not read is skipped.
-    pub(super) fn next_entry(&mut self) -> Result<Option<Entry>, UnpackError> {
+    pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>, UnpackError> {
         self.skip_data()?;
         self.entry += 1;
         let mut pending = Pending::default();
@@ -93,7 +93,7 @@ impl<R: BufRead> Archive<R> {
     }
 
     /// Hands the data of the current entry to `sink`, piece by piece and without copying it.
-    pub(super) fn copy_data<E: From<UnpackError>>(
+    pub(crate) fn copy_data<E: From<UnpackError>>(
         &mut self,
         mut sink: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {

@@ -7,14 +7,14 @@ const MAX_COMPONENT: usize = 255;
 
 /// A path within the layer: components joined by `/`, none of them empty, `.` or `..`. Empty for the root itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Name {
+pub(crate) struct Name {
     bytes: Vec<u8>,
 }
 
 impl Name {
     /// Reads a path of the archive. A leading `/` means the layer's root, as everywhere; `..` is refused wherever it
     /// stands, since it only ever serves to mislead.
-    pub(super) fn parse(path: &[u8], limits: &Limits) -> Result<Self, UnpackError> {
+    pub(crate) fn parse(path: &[u8], limits: &Limits) -> Result<Self, UnpackError> {
         if path.len() > limits.path_bytes {
             return Err(UnpackError::refused(
                 path,
@@ -48,21 +48,21 @@ impl Name {
         Ok(Self { bytes })
     }
 
-    pub(super) fn is_root(&self) -> bool {
+    pub(crate) fn is_root(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Everything before the last component.
-    pub(super) fn parent(&self) -> &[u8] {
+    pub(crate) fn parent(&self) -> &[u8] {
         self.cut().0
     }
 
     /// The last component.
-    pub(super) fn last(&self) -> &[u8] {
+    pub(crate) fn last(&self) -> &[u8] {
         self.cut().1
     }
 
