@@ -4,12 +4,14 @@
 //!   its help text and the function that performs it.
 //! - [`client`] opens gRPC channels; [`context`] knows to whom.
 //! - [`output`] owns the terminal: data goes to stdout, all else to stderr.
+//! - `archive` reads and writes files of this machine for `container cp`.
 //! - [`error`] turns every failure into a message, hints and an exit code.
 //!
 //! Deliberately absent: any decision of the cluster. `ctl` validates nothing
 //! that the controller validates, and keeps no state but its contexts.
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod cli;
 pub mod client;
 pub mod cmd;

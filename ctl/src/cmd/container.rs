@@ -1,10 +1,14 @@
 //! `ctl container`: one file per verb, all on this host's agent.
 
 mod attach;
+mod commit;
+mod copy;
 mod create;
 mod detach;
+mod diff;
 mod events;
 mod exec;
+mod export;
 mod filter;
 mod inspect;
 mod kill;
@@ -57,6 +61,14 @@ pub enum Command {
     Stats(stats::Args),
     /// Print what a container wrote
     Logs(logs::Args),
+    /// Copy files between a container and this machine
+    Cp(copy::Args),
+    /// Show what a container changed in its files
+    Diff(diff::Args),
+    /// Write a container's files as an archive
+    Export(export::Args),
+    /// Make an image of a container's changes
+    Commit(commit::Args),
     /// Stop containers: their stop signal, a pause, SIGKILL
     Stop(stop::Args),
     /// Stop containers that run, and start them all
@@ -102,6 +114,10 @@ pub async fn run(global: &Global, command: Command) -> Result<ExitCode, CommandE
         Command::Ls(args) => list::run(global, args).await,
         Command::Stats(args) => stats::run(global, args).await,
         Command::Logs(args) => logs::run(global, args).await,
+        Command::Cp(args) => copy::run(global, args).await,
+        Command::Diff(args) => diff::run(global, args).await,
+        Command::Export(args) => export::run(global, args).await,
+        Command::Commit(args) => commit::run(global, args).await,
         Command::Stop(args) => stop::run(global, args).await,
         Command::Restart(args) => stop::restart(global, args).await,
         Command::Kill(args) => kill::run(global, args).await,
