@@ -5,6 +5,7 @@ mod attacks;
 mod crash;
 mod events;
 mod exec;
+mod files;
 mod flags;
 mod health;
 mod life;
