@@ -3,7 +3,7 @@
 //! Two kinds of work with two kinds of rights:
 //!
 //! - **Copying** looks names up in a tree that the container may change at the same moment. It is done by a helper,
-//!   a process of one thread that the engine starts for one copy (`helper.rs`). The helper enters the container's user
+//!   a process of one thread that the engine starts for one copy (`copier.rs`). The helper enters the container's user
 //!   namespace, so that it has the rights of the container's root and no more, and keeps one descriptor of the
 //!   container's root directory, from which every look-up starts with `openat2(RESOLVE_IN_ROOT)`. It never calls
 //!   `chroot`, never executes or loads anything, and can be killed at any time. It sees the container's own mounts.
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) mod archive;
 pub(crate) mod changes;
-mod helper;
+mod copier;
 pub(crate) mod job;
 pub(crate) mod layer;
 mod pack;
@@ -29,7 +29,7 @@ pub(crate) mod session;
 pub(crate) mod view;
 
 pub use changes::{Change, ChangeKind};
-pub use helper::main as helper_main;
+pub use copier::main as helper_main;
 pub use session::CopyStep;
 
 /// What kind of thing a path leads to.
