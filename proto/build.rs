@@ -1,8 +1,19 @@
 //! Compiles the .proto files in Rust (protox), so that a build needs no `protoc`.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["container", "control", "dispatch", "events", "exec", "files", "identity", "node", "types"]
-        .map(|name| format!("roadstead/v1/{name}.proto"));
+    let files = [
+        "container",
+        "control",
+        "dispatch",
+        "events",
+        "exec",
+        "files",
+        "identity",
+        "node",
+        "types",
+        "volume",
+    ]
+    .map(|name| format!("roadstead/v1/{name}.proto"));
     for file in &files {
         println!("cargo::rerun-if-changed={file}");
     }

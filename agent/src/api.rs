@@ -14,6 +14,9 @@ mod inspect;
 mod list;
 mod log;
 mod node;
+mod volume;
+
+pub use self::volume::shown as mount;
 
 use std::pin::Pin;
 

@@ -103,6 +103,7 @@ pub fn container(container: Container) -> v1::Container {
         task_id: config.task.unwrap_or_default(),
         command: container.command,
         ports: config.ports.iter().map(published_port).collect(),
+        mounts: config.mounts.iter().map(crate::api::mount).collect(),
         restart: config.restart.to_string(),
         restart_count: container.restart_count,
         restart_at_ms: container.restart_at_ms.unwrap_or_default(),

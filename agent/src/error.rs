@@ -5,6 +5,7 @@ use std::error::Error;
 
 use agent_engine::files::FilesError;
 use agent_engine::image::PullError;
+use agent_engine::volume::VolumeError;
 use agent_engine::{CgroupError, EngineError};
 use tonic::{Code, Status};
 
@@ -42,6 +43,7 @@ pub fn engine(error: &EngineError) -> Status {
         EngineError::Image(error) => return pull(error),
         // Not now: it depends on what the container uses.
         EngineError::Cgroup(CgroupError::Limit { .. }) => Code::FailedPrecondition,
+        EngineError::Volume(error) => volume_code(error),
         EngineError::Closed => Code::Unavailable,
         _ => Code::Internal,
     };
@@ -50,6 +52,19 @@ pub fn engine(error: &EngineError) -> Status {
         status.metadata_mut().insert("exit-code", (*exit_code).into());
     }
     status
+}
+
+fn volume_code(error: &VolumeError) -> Code {
+    match error {
+        VolumeError::NotFound(_) => Code::NotFound,
+        VolumeError::Exists { .. } => Code::AlreadyExists,
+        VolumeError::InUse { .. } | VolumeError::NoQuota { .. } => Code::FailedPrecondition,
+        VolumeError::Name(_) | VolumeError::Option { .. } | VolumeError::Subpath { .. } => {
+            Code::InvalidArgument
+        }
+        VolumeError::Interrupted => Code::Unavailable,
+        _ => Code::Internal,
+    }
 }
 
 /// The status of an image that could not be had.

@@ -13,6 +13,7 @@ use proto::v1::container_files_server::ContainerFilesServer;
 use proto::v1::events_server::EventsServer;
 use proto::v1::exec_server::ExecServer;
 use proto::v1::node_control_server::NodeControlServer;
+use proto::v1::volumes_server::VolumesServer;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
@@ -96,6 +97,7 @@ pub fn services(api: &Api) -> Routes {
         .add_service(EventsServer::new(api.clone()))
         .add_service(ExecServer::new(api.clone()))
         .add_service(ContainerFilesServer::new(api.clone()))
+        .add_service(VolumesServer::new(api.clone()))
 }
 
 /// Serves whoever may open the socket, until `stop`.

@@ -92,6 +92,8 @@ pub enum Command {
     Container(OnHost<cmd::container::Command>),
     /// Images on this host, or on a node
     Image(OnHost<cmd::image::Command>),
+    /// Volumes on this host, or on a node
+    Volume(OnHost<cmd::volume::Command>),
     /// Run a program in a new container (container run)
     Run(Box<Short<cmd::container::RunArgs>>),
     /// Run a program in a running container (container exec)

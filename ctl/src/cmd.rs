@@ -7,6 +7,7 @@ pub mod dev;
 pub mod image;
 pub mod node;
 pub mod service;
+pub mod volume;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Cluster(command) => cluster::run(&global, command).await,
         Command::Container(group) => container::run(group.scope(&mut global), group.command).await,
         Command::Image(group) => image::run(group.scope(&mut global), group.command).await,
+        Command::Volume(group) => volume::run(group.scope(&mut global), group.command).await,
         Command::Run(short) => {
             let short: Short<_> = *short;
             container::run(short.scope(&mut global), container::Command::Run(Box::new(short.args))).await

@@ -12,6 +12,7 @@ mod life;
 mod restart;
 mod update;
 mod verbs;
+mod volumes;
 
 use std::time::Duration;
 

@@ -31,6 +31,13 @@ impl EngineConfig {
         hex::encode(&digest[..4])
     }
 
+    /// First of this engine's 65,536 project ids, by which quotas are counted; from the instance, since other engines
+    /// may have their data on the same file system.
+    pub(crate) fn first_project(&self) -> u32 {
+        let number = u32::from_str_radix(&self.instance(), 16).unwrap_or_default();
+        0x4000_0000 | (number & 0x3fff_0000)
+    }
+
     /// The keeper's socket.
     pub fn keeper_socket(&self) -> PathBuf {
         self.run_dir.join("keeper.sock")

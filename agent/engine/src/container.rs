@@ -20,6 +20,8 @@ pub(crate) mod identity;
 pub mod isolation;
 pub(crate) mod lifecycle;
 pub mod logs;
+pub mod mount;
+mod mounting;
 mod pause;
 pub(crate) mod plug;
 pub(crate) mod ports;
@@ -30,6 +32,7 @@ pub(crate) mod remove;
 mod rename;
 pub mod restart;
 pub mod signal;
+mod source;
 pub(crate) mod spec;
 mod top;
 mod update;
@@ -71,6 +74,15 @@ pub struct ContainerConfig {
     pub labels: BTreeMap<String, String>,
     /// Limits on resources.
     pub limits: Limits,
+    /// What is mounted into it; once it is made, in the order of mounting and with what the image and other
+    /// containers add.
+    pub mounts: Vec<mount::Mount>,
+    /// Containers whose volumes and binds it has too: `CONTAINER[:ro]`.
+    pub volumes_from: Vec<String>,
+    /// Takes write access from its root file system.
+    pub read_only_root: bool,
+    /// Its anonymous volumes go with it. Set by the engine.
+    pub remove_volumes: bool,
     /// How long [`crate::Engine::stop`] waits between SIGTERM and SIGKILL when
     /// its caller does not say.
     pub stop_grace: Option<Duration>,

@@ -23,6 +23,7 @@ use crate::keeper::Keeper;
 use crate::network::{Network, NetworkError, PublishedPort};
 use crate::records::{Records, Table};
 use crate::snapshot::Snapshots;
+use crate::volume::Volumes;
 use crate::{Attachment, EngineConfig, EngineError, Exit, LogEntry, LogOptions, Swept, Usage};
 
 mod boot;
@@ -32,6 +33,9 @@ mod exec;
 mod files;
 mod open;
 mod restart;
+mod volumes;
+
+pub use self::volumes::VolumeInUse;
 
 pub use commit::CommitOptions;
 pub use files::CopySteps;
@@ -56,6 +60,7 @@ pub(crate) struct Inner {
     pub(crate) table: Table,
     pub(crate) images: Images,
     pub(crate) snapshots: Snapshots,
+    pub(crate) volumes: Volumes,
     pub(crate) network: Network,
     pub(crate) keeper: Keeper,
     pub(crate) attestor: Arc<Attestor>,

@@ -10,6 +10,7 @@ use crate::image::PullError;
 use crate::network::NetworkError;
 use crate::records::RecordsError;
 use crate::snapshot::SnapshotError;
+use crate::volume::VolumeError;
 
 /// Why the engine refused or failed. `#[source]` chains end at the kernel's word.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +96,9 @@ pub enum EngineError {
     /// Files of containers.
     #[error(transparent)]
     Files(#[from] crate::files::FilesError),
+    /// Volumes.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// Snapshots.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),

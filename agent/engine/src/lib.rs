@@ -20,6 +20,7 @@ pub mod network;
 pub mod records;
 mod recovery;
 pub mod snapshot;
+pub mod volume;
 
 pub use attestor::Attestations;
 pub use config::EngineConfig;
@@ -31,7 +32,7 @@ pub use container::{
     Container, ContainerConfig, ContainerEvent, ContainerEventKind, ContainerState, Limits, LogPolicy,
     PortMapping, Process, Protocol, PruneFilter, Pruned, StopOptions, WindowSize,
 };
-pub use engine::{CommitOptions, CopySteps, Engine};
+pub use engine::{CommitOptions, CopySteps, Engine, VolumeInUse};
 pub use error::EngineError;
 pub use events::{Event, Events, Listening, Subject};
 pub use files::helper_main;

@@ -249,6 +249,7 @@ impl Inner {
         // All lists before the first removal: one that cannot be read sweeps nothing.
         let (cgroups, snapshots) = (self.cgroups().await?, self.snapshots.list().await?);
         let states = names(&self.config.containers_dir())?;
+        self.unmount_volumes().await?;
         for name in cgroups {
             if !running.contains(&name) {
                 let path = self.config.cgroup(&name);

@@ -10,6 +10,8 @@ mod control;
 mod host;
 #[path = "containers/life.rs"]
 mod life;
+#[path = "containers/mounts.rs"]
+mod mounts;
 #[path = "containers/recovery.rs"]
 mod recovery;
 #[path = "containers/refusal.rs"]

@@ -112,7 +112,7 @@ pub fn detach(path: &Path) -> io::Result<()> {
 pub fn layers(lower: &[PathBuf]) -> io::Result<OwnedFd> {
     if let [only] = lower {
         let clone = mount::clone_path(only, false)?;
-        mount::make_read_only(clone.as_fd(), false)?;
+        restrict(clone.as_fd(), ReadOnly::Top, Propagation::Private, false)?;
         return Ok(clone);
     }
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;

@@ -8,7 +8,7 @@ use agent_engine::image::Reference;
 use proto::v1;
 use tonic::Status;
 
-use super::{Api, image};
+use super::{Api, image, volume};
 use crate::{convert, error, telemetry};
 
 pub(super) async fn create(
@@ -25,6 +25,15 @@ pub(super) async fn create(
     config.auto_remove = request.auto_remove;
     config.restart = request.restart.parse().map_err(|fault| error::invalid_field("restart", fault))?;
     config.health = request.health.clone().map(convert::health::asked);
+    config.mounts = request
+        .mounts
+        .iter()
+        .cloned()
+        .map(volume::mount)
+        .collect::<Result<_, _>>()
+        .map_err(|fault| error::invalid(&fault))?;
+    config.volumes_from.clone_from(&request.volumes_from);
+    config.read_only_root = request.read_only;
     config.window = convert::window(request.rows, request.columns);
     config.traceparent = telemetry::context("");
     let pull = request.pull();

@@ -150,7 +150,12 @@ pub(super) async fn remove(
             "change the service, or force it and another takes its place",
         )?;
     }
-    api.engine.remove(&container.id, request.force).await.map_err(|fault| error::engine(&fault))?;
+    let removed = if request.volumes {
+        api.engine.remove_with_volumes(&container.id, request.force).await
+    } else {
+        api.engine.remove(&container.id, request.force).await
+    };
+    removed.map_err(|fault| error::engine(&fault))?;
     Ok(v1::RemoveContainerResponse {})
 }
 

@@ -9,9 +9,11 @@ use super::{Row, time};
 
 mod container;
 mod host;
+mod volume;
 
 pub use container::{ContainerRow, EventRow, PortRow, ProcessRow, SizedContainerRow};
 pub use host::{ImageRow, UsageRow};
+pub use volume::VolumeRow;
 
 /// The first characters of an id, enough to tell a cluster's objects apart.
 pub fn short(id: &str) -> String {

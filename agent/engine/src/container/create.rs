@@ -73,6 +73,7 @@ impl Inner {
             *other = found;
         }
         config.health = health(config.health.take(), &image)?;
+        self.resolve_mounts(&mut config, &image)?;
         let command = command(&config, &image)?;
         let wanted_user = if config.user.is_empty() { &image.config.user } else { &config.user };
         let layers: Vec<_> =
@@ -145,6 +146,7 @@ impl Inner {
         let record = entry.live().record.clone();
         // Losing this one loses nothing: what it announces is then found to be an orphan.
         self.table.put(&record.id, &record, Durability::Volatile).await?;
+        self.make_volumes(&record).await?;
         self.snapshots.prepare(&record.id, &record.layers, record.ids()).await?;
         files::make_dir(&self.config.container_dir(&record.id))?;
         let record = entry.change(|live| live.record.phase = Phase::Created);

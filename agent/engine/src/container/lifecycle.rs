@@ -2,7 +2,7 @@
 //! holds its `work` lock; an end that the keeper reports waits for that lock, so
 //! it is never seen before the start it belongs to.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -125,7 +125,10 @@ impl Inner {
             cgroup: record.cgroup(&self.config),
         };
         let trace = trace.or_else(|| record.config.traceparent.clone());
-        let spec = spec::build(&record, place, trace.clone())?;
+        let mut spec = spec::build(&record, place, trace.clone())?;
+        let since = Instant::now();
+        let opened = self.open_mounts(&record, &mut spec).await?;
+        step("open mounts", since);
         let pending = std::mem::take(&mut entry.live().pending);
         let short_id = record.short_id();
         let attestor = Arc::clone(&self.attestor);
@@ -142,7 +145,7 @@ impl Inner {
             // Another one than a moment ago, if that was killed.
             let keeper = client.pid();
             let netns = plug.netns.as_ref().map(AsFd::as_fd);
-            spawn(client, &spec, netns, &pending, |pid| attestor.check(&spec, pid, netns, keeper))
+            spawn(client, &spec, netns, &opened, &pending, |pid| attestor.check(&spec, pid, netns, keeper))
         };
         let since = Instant::now();
         let (pid, steps) = match self.keeper.run(trace, hand_over).await? {
@@ -231,6 +234,10 @@ impl Inner {
         }
         if let Err(error) = self.network.detach(&entry.id).await {
             tracing::warn!(container = entry.id, %error, "a container is not detached from the network");
+        }
+        let has_mounts = !entry.live().record.config.mounts.is_empty();
+        if has_mounts && let Err(error) = self.unmount_volumes().await {
+            tracing::warn!(container = entry.id, %error, "the file system of a volume stays mounted");
         }
     }
 
@@ -353,10 +360,12 @@ fn spawn(
     client: &mut Client,
     spec: &ContainerSpec,
     netns: Option<BorrowedFd<'_>>,
+    opened: &[OwnedFd],
     pending: &[std::os::unix::net::UnixStream],
     attest: impl FnOnce(i32) -> Result<(), AttestError>,
 ) -> Result<(i32, Timings), Failed> {
-    let mut created = client.create(spec, netns).map_err(Failed::Keeper)?;
+    let mounts: Vec<BorrowedFd<'_>> = opened.iter().map(AsFd::as_fd).collect();
+    let mut created = client.create_with(spec, netns, &mounts).map_err(Failed::Keeper)?;
     let since = Instant::now();
     if let Err(error) = attest(created.pid) {
         // It waits at its gate and is gone with it; what failed to be taken away is tried again.

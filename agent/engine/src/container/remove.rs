@@ -41,6 +41,8 @@ impl Inner {
             return Ok(());
         }
         let record = entry.change(|live| {
+            // What was only begun for it goes too.
+            live.record.config.remove_volumes |= live.record.phase == Phase::Making;
             live.record.phase = Phase::Removing;
             live.record.restarts.due_at_ms = None;
             live.pending.clear();
@@ -53,6 +55,10 @@ impl Inner {
         let cgroup = record.cgroup(&self.config);
         blocking(move || end_cgroup(&cgroup)).await?;
         self.snapshots.remove(&record.id).await?;
+        let config = &record.config;
+        if config.remove_volumes || config.auto_remove || config.task.is_some() {
+            self.remove_anonymous(&record).await?;
+        }
         let state_dir = self.config.container_dir(&record.id);
         blocking(move || files::remove_dir(&state_dir)).await?;
         // Should this be lost, it is removed again.

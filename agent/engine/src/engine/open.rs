@@ -22,6 +22,7 @@ use crate::network::{Network, NetworkConfig};
 use crate::records::Records;
 use crate::recovery::Lost;
 use crate::snapshot::Snapshots;
+use crate::volume::Volumes;
 use crate::{EngineConfig, EngineError, Swept};
 
 /// Between two tries to have a keeper again.
@@ -43,6 +44,8 @@ impl Engine {
         let table = records.table("containers");
         let known: Vec<(String, Record)> = table.scan().await?;
         let snapshots = Snapshots::open(config.data_dir.join("snapshots"))?;
+        let volumes =
+            Volumes::open(config.data_dir.join("volumes"), &records, config.first_project()).await?;
         let content_dir = config.data_dir.join("content");
         let content = LocalContent::open(&content_dir)
             .map_err(|error| EngineError::file("open", content_dir, std::io::Error::other(error)))?;
@@ -67,6 +70,7 @@ impl Engine {
             table,
             images,
             snapshots,
+            volumes,
             network,
             entries: Mutex::new(entries),
             services: Mutex::default(),
