@@ -110,8 +110,8 @@ fn publishes(container: &Container, (first, last, protocol): Ports) -> bool {
 }
 
 /// By name or source, or by where it is in the container.
-fn has_volume(_container: &Container, _wanted: &str) -> bool {
-    false
+fn has_volume(container: &Container, wanted: &str) -> bool {
+    container.config.mounts.iter().any(|mount| mount.source == wanted || mount.target == wanted)
 }
 
 /// An expression as Docker takes it; one that is none matches nothing but itself.
