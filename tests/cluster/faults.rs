@@ -87,7 +87,7 @@ fn a_killed_keeper_is_replaced_and_so_are_its_tasks() {
     });
     answers_from(&dev, "localhost:8080", 3);
     let history = dev.json(&["service", "ps", "web"]).to_string();
-    assert!(history.contains("its keeper was lost"), "{history}");
+    assert!(history.contains("the keeper ended, and its containers with it"), "{history}");
     dev.ctl(&["service", "rm", "web"]);
     wait::until("nothing is left of either", SOON, || {
         let left = inventory::added(&before, &inventory::of(&host, dev.root()));

@@ -158,6 +158,13 @@ fn a_container_that_takes_too_much_memory_is_told_of_before_its_end() {
         config.limits.memory_bytes = Some(16 << 20);
         let (_, exit) = run(&engine, config).await;
         assert!(exit.oom_killed, "{exit:?}");
+        // Whoever waits may hear of the end before those who listen to events do.
+        let told = async {
+            while !actions(&engine).iter().any(|action| action == "die") {
+                tokio::task::yield_now().await
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), told).await.expect("the end is told");
         assert_eq!(actions(&engine), ["import", "create", "start", "oom", "die"]);
         engine.shutdown(true).await.unwrap();
     });
