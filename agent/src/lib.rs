@@ -13,6 +13,7 @@
 //! | [`api`], [`server`], [`error`] | the Node API, where it is served, its errors |
 //! | [`hello`] | the embedded image |
 //! | [`telemetry`] | logs and traces |
+//! | [`oci`] | the command line of an OCI runtime, another program but for its file |
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -25,6 +26,7 @@ pub mod daemon;
 pub mod error;
 pub mod hello;
 pub mod identity;
+pub mod oci;
 pub mod preflight;
 pub mod publish;
 pub mod report;

@@ -42,3 +42,4 @@ pub use recovery::Swept;
 
 pub use agent_runtime::cgroup::{CgroupError, Layout as CgroupLayout, Usage};
 pub use agent_runtime::keeper::Exit;
+pub use agent_runtime::oci;

@@ -1,6 +1,7 @@
 //! Capability sets as bits, and how a process lowers its own.
 //!
-//! The inheritable and ambient sets are always empty: no function here can say otherwise.
+//! The inheritable and ambient sets of the engine's containers are always empty; only the OCI command line, whose
+//! callers may ask for anything, fills them ([`set_all`]).
 
 use std::collections::HashSet;
 use std::fmt;
@@ -131,6 +132,22 @@ pub(crate) fn set(permitted: CapSet, effective: CapSet) -> io::Result<()> {
         inheritable: CapabilitySet::empty(),
     };
     rustix::thread::set_capabilities(None, sets).map_err(io::Error::from)
+}
+
+/// Sets the calling thread's permitted, effective and inheritable sets, then the ambient one.
+pub(crate) fn set_all(permitted: CapSet, effective: CapSet, inheritable: CapSet, ambient: CapSet) -> io::Result<()> {
+    let bits = |set: CapSet| CapabilitySet::from_bits_retain(set.0);
+    let sets = CapabilitySets {
+        effective: bits(effective),
+        permitted: bits(permitted),
+        inheritable: bits(inheritable),
+    };
+    rustix::thread::set_capabilities(None, sets)?;
+    rustix::thread::clear_ambient_capability_set()?;
+    for number in (0..64).filter(|number| ambient.0 >> number & 1 == 1) {
+        rustix::thread::configure_capability_in_ambient_set(bits(CapSet(1 << number)), true)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

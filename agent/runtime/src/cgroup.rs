@@ -7,6 +7,7 @@
 //! A [`Cgroup`] holds no descriptor of its own, so a keeper of thousands of containers does not either.
 
 mod change;
+mod adopt;
 mod device_filter;
 mod files;
 mod freeze;

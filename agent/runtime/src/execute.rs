@@ -6,6 +6,7 @@
 mod device;
 pub(crate) mod host;
 pub(crate) mod init;
+mod oci;
 mod stdio;
 mod sysctl;
 

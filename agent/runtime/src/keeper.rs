@@ -28,7 +28,7 @@ mod output;
 mod server;
 mod start;
 mod stream;
-mod time;
+pub(crate) mod time;
 mod wire;
 
 pub use exit::{Exit, LastRun};

@@ -13,6 +13,7 @@ pub(crate) mod identity;
 pub(crate) mod join;
 pub(crate) mod mount;
 pub(crate) mod namespace;
+pub mod oci;
 pub(crate) mod resources;
 mod show;
 pub mod step;

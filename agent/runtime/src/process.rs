@@ -8,7 +8,8 @@
 
 pub(crate) mod channel;
 mod clone;
-mod exec;
+pub(crate) mod exec;
+pub(crate) mod fork;
 mod init;
 mod init_loop;
 pub(crate) mod join;

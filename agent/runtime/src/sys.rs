@@ -10,6 +10,7 @@ pub(crate) mod mount;
 pub(crate) mod quota;
 pub(crate) mod seccomp;
 pub(crate) mod signal;
+pub(crate) mod task;
 
 use std::io;
 

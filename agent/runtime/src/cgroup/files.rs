@@ -91,7 +91,7 @@ fn enable_controllers(hierarchy: &Hierarchy, directory: &str) -> io::Result<()> 
 
 /// A version 1 cpuset takes no process before it has processors and memory nodes; with `clone_children` what
 /// is made below has them from the start.
-fn inherit_cpuset(hierarchy: &Hierarchy, above: &str, directory: &str) -> io::Result<()> {
+pub(super) fn inherit_cpuset(hierarchy: &Hierarchy, above: &str, directory: &str) -> io::Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
         if read(hierarchy, &format!("{directory}/{file}"))?.trim().is_empty() {
             let value = read(hierarchy, &format!("{above}/{file}"))?;

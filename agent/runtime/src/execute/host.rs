@@ -20,7 +20,7 @@ use crate::sys::mount::{MountAttr, mount_setattr};
 /// What the host steps have opened so far.
 #[derive(Debug)]
 pub(crate) struct Host<'a> {
-    cgroup: &'a Cgroup,
+    pub(super) cgroup: &'a Cgroup,
     staging: &'a Path,
     /// Mounts handed over, until they are taken.
     pub given: Vec<Option<OwnedFd>>,
@@ -47,6 +47,14 @@ impl<'a> Host<'a> {
     pub(crate) fn new(cgroup: &'a Cgroup, staging: &'a Path, slots: usize) -> Host<'a> {
         let slots = std::iter::repeat_with(|| None).take(slots).collect();
         Host { cgroup, staging, given: Vec::new(), slots, cgroup_trees: Vec::new(), root: None, child: None }
+    }
+
+    /// What was opened for the child so far, for the child alone; the root, which comes later, is not part of it.
+    pub(crate) fn take(&mut self) -> Host<'a> {
+        let mut taken = Host::new(self.cgroup, self.staging, 0);
+        taken.cgroup_trees = std::mem::take(&mut self.cgroup_trees);
+        taken.slots = std::mem::take(&mut self.slots);
+        taken
     }
 
     /// Tells which process later steps are about; it is this process's child and not reaped yet.
@@ -132,6 +140,7 @@ impl<'a> Host<'a> {
                 self.root = Some(open_bind(path, true, Attributes { set, clear: 0 }, false)?);
                 Ok(())
             }
+            HostStep::Oci(step) => self.oci_step(step),
         }
     }
 
@@ -158,7 +167,7 @@ impl<'a> Host<'a> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "this kernel's disk scheduler has no weights"))
     }
 
-    fn fill(&mut self, slot: Slot, descriptor: OwnedFd) -> io::Result<()> {
+    pub(super) fn fill(&mut self, slot: Slot, descriptor: OwnedFd) -> io::Result<()> {
         *self.slots.get_mut(slot.0).ok_or(Errno::BADF)? = Some(descriptor);
         Ok(())
     }
@@ -207,7 +216,7 @@ impl<'a> Host<'a> {
     }
 }
 
-fn map_text(maps: &[IdMap]) -> String {
+pub(super) fn map_text(maps: &[IdMap]) -> String {
     maps.iter().map(|map| format!("{} {} {}\n", map.container, map.host, map.size)).collect()
 }
 

@@ -30,29 +30,39 @@ pub(crate) struct Init {
     pub filter: Option<Rc<[Instruction]>>,
     /// Whether this process stays as process 1 beside the program.
     pub reaper: Option<Reaper>,
+    /// `SECCOMP_FILTER_FLAG_*` bits to load it with.
+    pub filter_flags: u32,
     /// Signals the keeper was started with as ignored.
     pub ignored_signals: u64,
+    /// What hooks run in this process's namespaces are told; only the OCI command line has them.
+    pub oci_state: Option<crate::oci::hook::HookState>,
     /// To the keeper; stays open until execve.
     pub channel: InitEnd,
-    root: RootFd,
+    pub(super) root: RootFd,
     /// The first directory mask; later ones are clones of it.
     empty: Option<OwnedFd>,
     /// The container's null device, checked: what masks files.
     null: Option<OwnedFd>,
     /// What was opened on the way. Closing it all at once in the end saves a call for each.
-    opened: Vec<OwnedFd>,
+    pub(super) opened: Vec<OwnedFd>,
 }
 
 impl Init {
     pub(crate) fn new(host: super::host::Host<'_>, root: OwnedFd, channel: InitEnd) -> Init {
+        Init::with_root(host, RootFd::new(root), channel)
+    }
+
+    pub(crate) fn with_root(host: super::host::Host<'_>, root: RootFd, channel: InitEnd) -> Init {
         Init {
             slots: host.slots,
             cgroup_trees: host.cgroup_trees,
             filter: None,
             reaper: None,
+            filter_flags: 0,
             ignored_signals: 0,
+            oci_state: None,
             channel,
-            root: RootFd::new(root),
+            root,
             empty: None,
             null: None,
             opened: Vec::new(),
@@ -131,12 +141,13 @@ impl Init {
             InitStep::NoNewPrivileges => Ok(rustix::thread::set_no_new_privs(true)?),
             InitStep::CloseDescriptors => self.close_descriptors(),
             InitStep::LoadSeccomp => {
-                sys::seccomp::load_filter(self.filter.as_deref().ok_or(io::ErrorKind::NotFound)?)
+                sys::seccomp::load_filter(self.filter.as_deref().ok_or(io::ErrorKind::NotFound)?, self.filter_flags)
             }
+            InitStep::Oci(step) => self.oci_step(step),
         }
     }
 
-    fn slot(&self, slot: Slot) -> io::Result<&OwnedFd> {
+    pub(super) fn slot(&self, slot: Slot) -> io::Result<&OwnedFd> {
         self.slots.get(slot.0).and_then(Option::as_ref).ok_or_else(|| Errno::BADF.into())
     }
 
@@ -241,7 +252,7 @@ impl Init {
         Ok(rustix::process::chdir("/")?)
     }
 
-    fn hand_over(&self, streams: Streams, ends: &[OwnedFd]) -> io::Result<()> {
+    pub(super) fn hand_over(&self, streams: Streams, ends: &[OwnedFd]) -> io::Result<()> {
         let ends: Vec<BorrowedFd<'_>> = ends.iter().map(AsFd::as_fd).collect();
         self.channel.send(&FromInit::Streams(streams), &ends)
     }

@@ -93,7 +93,7 @@ fn check_ids(owner: Owner, groups: &[u32], namespaces: &Namespaces) -> Result<()
     }
 }
 
-fn limits(process: &Process) -> Result<Vec<HostStep>, PlanError> {
+pub(super) fn limits(process: &Process) -> Result<Vec<HostStep>, PlanError> {
     let mut steps = Vec::new();
     for limit in process.rlimits().as_deref().unwrap_or_default() {
         let (soft, hard) = (limit.soft(), limit.hard());
@@ -109,7 +109,7 @@ fn limits(process: &Process) -> Result<Vec<HostStep>, PlanError> {
     Ok(steps)
 }
 
-fn oom_score(process: &Process) -> Result<Vec<HostStep>, PlanError> {
+pub(super) fn oom_score(process: &Process) -> Result<Vec<HostStep>, PlanError> {
     match process.oom_score_adj() {
         Some(score) if !(-1000..=1000).contains(&score) => {
             Err(PlanError::new("process.oomScoreAdj", format!("{score} is not between -1000 and 1000")))

@@ -85,6 +85,15 @@ pub(crate) fn plan(linux: &Linux, host: HostFacts) -> Result<Namespaces, PlanErr
 }
 
 fn maps(field: &str, given: &[LinuxIdMapping]) -> Result<Vec<IdMap>, PlanError> {
+    let maps = runs(field, given)?;
+    if !maps.is_empty() && !maps.iter().any(|run| run.container == 0) {
+        return Err(PlanError::new(field, "id 0 of the container must be mapped"));
+    }
+    Ok(maps)
+}
+
+/// The runs of a map, each within what the kernel takes.
+pub(super) fn runs(field: &str, given: &[LinuxIdMapping]) -> Result<Vec<IdMap>, PlanError> {
     if given.len() > MOST_RUNS {
         return Err(PlanError::new(field, format!("more than {MOST_RUNS} runs")));
     }
@@ -96,9 +105,6 @@ fn maps(field: &str, given: &[LinuxIdMapping]) -> Result<Vec<IdMap>, PlanError> 
             return Err(PlanError::new(field, format!("the run {container}:{host}:{size} is out of range")));
         }
         maps.push(IdMap { container, host, size });
-    }
-    if !maps.is_empty() && !maps.iter().any(|run| run.container == 0) {
-        return Err(PlanError::new(field, "id 0 of the container must be mapped"));
     }
     Ok(maps)
 }

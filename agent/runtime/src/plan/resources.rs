@@ -187,7 +187,7 @@ fn optional(step: HostStep) -> HostStep {
     }
 }
 
-fn rule(given: &oci_spec::runtime::LinuxDeviceCgroup) -> Result<DeviceRule, PlanError> {
+pub(super) fn rule(given: &oci_spec::runtime::LinuxDeviceCgroup) -> Result<DeviceRule, PlanError> {
     let field = "linux.resources.devices";
     let kind = match given.typ().unwrap_or(LinuxDeviceType::A) {
         LinuxDeviceType::A => 'a',

@@ -87,6 +87,7 @@ impl fmt::Display for HostStep {
                 let nodev = if *nodev { " nodev" } else { "" };
                 write!(f, "open-root {}{read_only}{nodev}", path.display())
             }
+            HostStep::Oci(step) => step.fmt(f),
         }
     }
 }
@@ -143,6 +144,7 @@ impl fmt::Display for InitStep {
             InitStep::NoNewPrivileges => f.write_str("no-new-privileges"),
             InitStep::CloseDescriptors => f.write_str("close-descriptors"),
             InitStep::LoadSeccomp => f.write_str("load-seccomp"),
+            InitStep::Oci(step) => step.fmt(f),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::oci::step::{OciHostStep, OciStep};
 use crate::capabilities::CapSet;
 use crate::container::WindowSize;
 
@@ -203,6 +204,8 @@ pub enum HostStep {
         /// Device nodes do not open.
         nodev: bool,
     },
+    /// One that only the OCI command line has.
+    Oci(OciHostStep),
 }
 
 /// A resource a process is limited in; the number is Linux's.
@@ -333,6 +336,8 @@ pub enum InitStep {
     CloseDescriptors,
     /// Loads the system call filter.
     LoadSeccomp,
+    /// One that only the OCI command line has.
+    Oci(OciStep),
 }
 
 impl fmt::Display for IdMaps {

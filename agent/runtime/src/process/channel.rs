@@ -56,7 +56,28 @@ impl KeeperEnd {
     }
 }
 
+impl KeeperEnd {
+    /// The same role on a connection made otherwise.
+    pub(crate) fn of(socket: OwnedFd) -> KeeperEnd {
+        KeeperEnd(socket)
+    }
+}
+
 impl InitEnd {
+    /// The same role on a connection made otherwise.
+    pub(crate) fn of(socket: OwnedFd) -> InitEnd {
+        InitEnd(socket)
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<InitEnd> {
+        self.0.try_clone().map(InitEnd)
+    }
+
+    /// Leaves a descriptor that is closed already, or is to be closed by execve.
+    pub(crate) fn forget(self) {
+        std::mem::forget(self);
+    }
+
     pub(crate) fn send(&self, message: &FromInit, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         send(self.0.as_fd(), message, descriptors)
     }

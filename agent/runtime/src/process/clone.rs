@@ -48,7 +48,12 @@ pub(crate) unsafe fn clone3(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> 
     let mut args = CloneArgs {
         flags: namespaces | u64::from(libc::CLONE_PIDFD.unsigned_abs()),
         pidfd: std::ptr::from_mut(&mut pidfd).expose_provenance() as u64,
-        exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
+        // A sibling is reaped by the parent of both, whose signals the kernel does not let us choose.
+        exit_signal: if namespaces & u64::from(libc::CLONE_PARENT.unsigned_abs()) == 0 {
+            u64::from(libc::SIGCHLD.unsigned_abs())
+        } else {
+            0
+        },
         ..CloneArgs::default()
     };
     if let Some(cgroup) = cgroup {

@@ -57,7 +57,8 @@ impl Executable {
     }
 }
 
-fn candidates(name: &str, env: &[String]) -> Vec<Vec<u8>> {
+/// Where a program of this name is looked for.
+pub(crate) fn candidates(name: &str, env: &[String]) -> Vec<Vec<u8>> {
     if name.contains('/') {
         return vec![name.as_bytes().to_vec()];
     }
