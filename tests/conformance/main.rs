@@ -3,6 +3,8 @@
 //! installed is tried, since each speaks another version of the API.
 
 mod clients;
+mod engines;
+mod oci;
 mod raw;
 
 use std::collections::BTreeMap;

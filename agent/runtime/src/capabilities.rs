@@ -135,7 +135,12 @@ pub(crate) fn set(permitted: CapSet, effective: CapSet) -> io::Result<()> {
 }
 
 /// Sets the calling thread's permitted, effective and inheritable sets, then the ambient one.
-pub(crate) fn set_all(permitted: CapSet, effective: CapSet, inheritable: CapSet, ambient: CapSet) -> io::Result<()> {
+pub(crate) fn set_all(
+    permitted: CapSet,
+    effective: CapSet,
+    inheritable: CapSet,
+    ambient: CapSet,
+) -> io::Result<()> {
     let bits = |set: CapSet| CapabilitySet::from_bits_retain(set.0);
     let sets = CapabilitySets {
         effective: bits(effective),

@@ -30,7 +30,8 @@ pub(super) fn asked<'a>(arguments: &'a Making, console: Console<'a>) -> Result<C
 
 /// Goes on from a mount that no container can write through.
 pub(super) fn seal() -> Result<(), OciError> {
-    sealed_again().map_err(|source| OciError::Io { action: "execute a read-only copy of itself".to_owned(), source })
+    sealed_again()
+        .map_err(|source| OciError::Io { action: "execute a read-only copy of itself".to_owned(), source })
 }
 
 pub(super) fn kill(runtime: &Runtime, id: &str, signal: &str, all: bool) -> Result<ExitCode, OciError> {

@@ -21,13 +21,16 @@ pub(super) fn list(runtime: &Runtime, format: Format, quiet: bool) -> Result<Exi
     if format == Format::Json {
         return say_json(&views);
     }
-    let width = |of: &dyn Fn(&View) -> usize, least: usize| views.iter().map(of).max().unwrap_or(0).max(least);
+    let width =
+        |of: &dyn Fn(&View) -> usize, least: usize| views.iter().map(of).max().unwrap_or(0).max(least);
     let (ids, bundles) = (width(&|view| view.id.len(), 2), width(&|view| view.bundle.as_os_str().len(), 6));
-    let mut table = format!("{:<ids$}  {:<8}  {:<8}  {:<bundles$}  CREATED\n", "ID", "PID", "STATUS", "BUNDLE");
+    let mut table =
+        format!("{:<ids$}  {:<8}  {:<8}  {:<bundles$}  CREATED\n", "ID", "PID", "STATUS", "BUNDLE");
     for view in &views {
         let (pid, status, bundle) = (view.pid, view.status.to_string(), view.bundle.display().to_string());
         // Writing to a string cannot fail.
-        let _ = writeln!(table, "{:<ids$}  {pid:<8}  {status:<8}  {bundle:<bundles$}  {}", view.id, view.created);
+        let _ =
+            writeln!(table, "{:<ids$}  {pid:<8}  {status:<8}  {bundle:<bundles$}  {}", view.id, view.created);
     }
     say(&table)
 }

@@ -140,9 +140,10 @@ impl Init {
             InitStep::SetCapabilities { permitted, effective } => capabilities::set(*permitted, *effective),
             InitStep::NoNewPrivileges => Ok(rustix::thread::set_no_new_privs(true)?),
             InitStep::CloseDescriptors => self.close_descriptors(),
-            InitStep::LoadSeccomp => {
-                sys::seccomp::load_filter(self.filter.as_deref().ok_or(io::ErrorKind::NotFound)?, self.filter_flags)
-            }
+            InitStep::LoadSeccomp => sys::seccomp::load_filter(
+                self.filter.as_deref().ok_or(io::ErrorKind::NotFound)?,
+                self.filter_flags,
+            ),
             InitStep::Oci(step) => self.oci_step(step),
         }
     }

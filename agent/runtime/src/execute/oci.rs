@@ -35,13 +35,15 @@ impl Host<'_> {
     pub(super) fn oci_step(&mut self, step: &OciHostStep) -> io::Result<()> {
         match step {
             OciHostStep::AdoptCgroup => self.cgroup.adopt().map(drop).map_err(io::Error::other),
-            OciHostStep::SetFile { controller, file, value } => match self.cgroup.set(controller, file, value) {
-                // The weight has had two names.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && file == "blkio.bfq.weight" => {
-                    self.cgroup.set(controller, "blkio.weight", value)
+            OciHostStep::SetFile { controller, file, value } => {
+                match self.cgroup.set(controller, file, value) {
+                    // The weight has had two names.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && file == "blkio.bfq.weight" => {
+                        self.cgroup.set(controller, "blkio.weight", value)
+                    }
+                    other => other,
                 }
-                other => other,
-            },
+            }
             OciHostStep::LimitDevices(rules) => self.cgroup.limit_devices(rules),
             OciHostStep::OpenBind { slot, source, recursive, attributes, below, propagation } => {
                 let bind = mount::open_bind(source, *recursive, *attributes, *below, *propagation)?;
@@ -141,7 +143,9 @@ impl Init {
     /// to that directory; then over the root itself, which needs none.
     fn attach_root(&self, path: &Path) -> io::Result<()> {
         match crate::rootfs::mount::attach_at(self.root.as_fd(), CWD, path) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) => {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) =>
+            {
                 crate::rootfs::mount::attach_at(self.root.as_fd(), CWD, Path::new("/"))
             }
             other => other,
@@ -149,7 +153,9 @@ impl Init {
     }
 
     fn make_device(&self, at: &Path, node: &Node) -> io::Result<()> {
-        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Err(Errno::INVAL.into()) };
+        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else {
+            return Err(Errno::INVAL.into());
+        };
         let parent = self.root.target(parent, Target::Directory, Links::InRoot)?;
         let kind = match node.kind {
             'b' => FileType::BlockDevice,

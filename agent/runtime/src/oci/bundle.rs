@@ -32,7 +32,8 @@ pub(super) fn load(directory: &Path) -> Result<Loaded, OciError> {
     check_version(spec.version()).map_err(wrong)?;
     let Some(root) = spec.root() else { return Err(wrong("root: is missing".to_owned())) };
     let root = directory.join(root.path());
-    let root = std::fs::canonicalize(&root).map_err(|error| wrong(format!("root.path: {}: {error}", root.display())))?;
+    let root = std::fs::canonicalize(&root)
+        .map_err(|error| wrong(format!("root.path: {}: {error}", root.display())))?;
     if !root.is_dir() {
         return Err(wrong(format!("root.path: {} is not a directory", root.display())));
     }

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType,
 };
 use rustix::termios::OptionalActions;
 
@@ -35,7 +36,10 @@ pub(super) fn check(console: &Console<'_>, terminal: bool) -> Result<(), OciErro
 }
 
 /// Gives the master side to whom it is for; what is left is the caller's.
-pub(super) fn hand_over(console: &Console<'_>, descriptors: Vec<OwnedFd>) -> Result<Option<OwnedFd>, OciError> {
+pub(super) fn hand_over(
+    console: &Console<'_>,
+    descriptors: Vec<OwnedFd>,
+) -> Result<Option<OwnedFd>, OciError> {
     let master = descriptors.into_iter().next();
     match (console, master) {
         (Console::Socket(path), Some(master)) => {

@@ -56,10 +56,12 @@ impl Runtime {
     /// Makes a container. On error nothing of it is left.
     pub fn create(&self, asked: &Create<'_>) -> Result<Created, OciError> {
         check_id(asked.id)?;
-        crate::sys::task::close_on_exec_from(3 + asked.preserve).map_err(cannot("prepare the descriptors"))?;
+        crate::sys::task::close_on_exec_from(3 + asked.preserve)
+            .map_err(cannot("prepare the descriptors"))?;
         let loaded = bundle::load(asked.bundle)?;
         check_hooks(loaded.spec.hooks().as_ref())?;
-        let terminal = loaded.spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
+        let terminal =
+            loaded.spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
         console::check(&asked.console, terminal)?;
         let layout = Arc::new(Layout::detect()?);
         let place = Bundle {
@@ -95,9 +97,14 @@ impl Runtime {
         let mut builder = std::fs::DirBuilder::new();
         builder.mode(0o700);
         let directory = self.directory(id);
-        builder.recursive(true).create(&self.root).map_err(cannot(format!("make {}", self.root.display())))?;
+        builder
+            .recursive(true)
+            .create(&self.root)
+            .map_err(cannot(format!("make {}", self.root.display())))?;
         match builder.recursive(false).create(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(OciError::Exists(id.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(OciError::Exists(id.to_owned()))
+            }
             made => made.map_err(cannot(format!("make {}", directory.display()))).map(|()| directory),
         }
     }
@@ -138,7 +145,7 @@ impl Making<'_> {
             preserve: asked.preserve,
             ignored_signals,
         };
-        let (pid, pidfd) = clone_child(plan, &ours, (host.take(), theirs, gate), start)?;
+        let (pid, pidfd) = clone_child(plan, &ours, (host.take(), theirs, gate), &start)?;
         let pidfd = self.child.insert(pidfd).try_clone().map_err(cannot("keep a descriptor"))?;
         visit.leave().map_err(cannot("leave the joined namespaces"))?;
         host.set_child(pid, false).map_err(cannot("find the container's process"))?;
@@ -171,7 +178,9 @@ impl Making<'_> {
                     hooks_done = true;
                     channel.send(&ToInit::Prepared, &[]).map_err(cannot("go on after the hooks"))?;
                 }
-                Some((FromInit::Failed { step, object, errno }, _)) => return Err(failed(step, object, errno)),
+                Some((FromInit::Failed { step, object, errno }, _)) => {
+                    return Err(failed(step, object, errno));
+                }
                 Some((FromInit::NotExecuted { found: false, .. }, _)) => return Err(self.not_found()),
                 Some((FromInit::NotExecuted { errno, .. }, _)) => {
                     let source = io::Error::from_raw_os_error(errno);
@@ -223,11 +232,12 @@ fn clone_child(
     plan: &OciPlan,
     ours: &KeeperEnd,
     (host, channel, gate): (Host<'_>, InitEnd, OwnedFd),
-    start: Start<'_>,
+    start: &Start<'_>,
 ) -> Result<(i32, OwnedFd), OciError> {
     let action = "make the container's process";
     let Some(path) = &plan.namespaces.join_user else {
-        return fork(plan.namespaces.new, None, || init::live(start, host, channel, gate)).map_err(cannot(action));
+        return fork(plan.namespaces.new, None, || init::live(start, host, channel, &gate))
+            .map_err(cannot(action));
     };
     // A user namespace is entered by a process on its way, whose child then is a sibling: it is this process's
     // own child, and its other namespaces belong to that user namespace.
@@ -239,7 +249,7 @@ fn clone_child(
         }
         let sibling = u64::from(libc::CLONE_PARENT.unsigned_abs());
         let sent = InitEnd::try_clone(&channel);
-        let forked = fork(plan.namespaces.new | sibling, None, || init::live(start, host, channel, gate));
+        let forked = fork(plan.namespaces.new | sibling, None, || init::live(start, host, channel, &gate));
         if let (Ok((pid, _)), Ok(sent)) = (forked, sent) {
             let object = pid.to_string();
             let _ = sent.send(&FromInit::Failed { step: String::new(), object, errno: 0 }, &[]);
@@ -256,7 +266,8 @@ fn clone_child(
     };
     let pid: i32 = object.parse().map_err(|_| refused())?;
     let id = rustix::process::Pid::from_raw(pid).ok_or_else(refused)?;
-    let pidfd = rustix::process::pidfd_open(id, rustix::process::PidfdFlags::empty()).map_err(cannot(action))?;
+    let pidfd =
+        rustix::process::pidfd_open(id, rustix::process::PidfdFlags::empty()).map_err(cannot(action))?;
     Ok((pid, pidfd))
 }
 

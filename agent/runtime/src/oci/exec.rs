@@ -57,7 +57,11 @@ impl Runtime {
     /// The process that a container was made with: what a further one takes after.
     pub fn first_process(&self, id: &str) -> Result<Process, OciError> {
         let record = self.load(id)?;
-        record.spec.process().clone().ok_or_else(|| OciError::Usage("the container has no process".to_owned()))
+        record
+            .spec
+            .process()
+            .clone()
+            .ok_or_else(|| OciError::Usage("the container has no process".to_owned()))
     }
 
     /// Runs a process in a container that runs; returns when it has executed its program.
@@ -67,7 +71,8 @@ impl Runtime {
         let (Some(_first), Status::Running | Status::Created) = (record.process(), status) else {
             return Err(OciError::State { id: asked.id.to_owned(), status, verb: "execute anything in" });
         };
-        crate::sys::task::close_on_exec_from(3 + asked.preserve).map_err(cannot("prepare the descriptors"))?;
+        crate::sys::task::close_on_exec_from(3 + asked.preserve)
+            .map_err(cannot("prepare the descriptors"))?;
         console::check(&asked.console, asked.process.terminal().unwrap_or(false))?;
         let who = identity::plan(asked.process)?;
         let program = crate::plan::program(asked.process)?;
@@ -92,7 +97,7 @@ impl Runtime {
         let directory = self.directory(asked.id);
         let mut visit = joined.visit().map_err(cannot("join the container's processes"))?;
         let host = Host::new(&cgroup, &directory, 0);
-        let forked = fork(0, None, || enter(entering, host, theirs));
+        let forked = fork(0, None, || enter(&entering, host, theirs));
         visit.leave().map_err(cannot("leave the container's processes"))?;
         let (pid, pidfd) = forked.map_err(cannot("make a process"))?;
         let master = follow(&ours, pid, &cgroup, &directory, &who, asked);
@@ -121,7 +126,8 @@ impl Joined {
     fn open(record: &Record) -> io::Result<Joined> {
         let open = |kind: &str| -> io::Result<Option<OwnedFd>> {
             let theirs = format!("/proc/{}/ns/{kind}", record.pid);
-            let (ours, there) = (rustix::fs::stat(format!("/proc/self/ns/{kind}"))?, rustix::fs::stat(&theirs)?);
+            let (ours, there) =
+                (rustix::fs::stat(format!("/proc/self/ns/{kind}"))?, rustix::fs::stat(&theirs)?);
             if (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino) {
                 return Ok(None);
             }
@@ -139,9 +145,10 @@ impl Joined {
     /// Those that only children of this process get.
     fn visit(&self) -> io::Result<Visit> {
         let mut visit = Visit::none();
-        for (flag, namespace) in
-            [(u64::from(libc::CLONE_NEWPID.unsigned_abs()), &self.pid), (crate::plan::oci::namespace::TIME, &self.time)]
-        {
+        for (flag, namespace) in [
+            (u64::from(libc::CLONE_NEWPID.unsigned_abs()), &self.pid),
+            (crate::plan::oci::namespace::TIME, &self.time),
+        ] {
             if let Some(namespace) = namespace {
                 visit.enter_one(flag, namespace)?;
             }
@@ -204,7 +211,9 @@ fn follow(
                 master = console::hand_over(&asked.console, descriptors)?;
             }
             Some((FromInit::Failed { step, object, errno }, _)) => return Err(failed(step, object, errno)),
-            Some((FromInit::NotExecuted { found: false, .. }, _)) => return Err(OciError::NotFound(program())),
+            Some((FromInit::NotExecuted { found: false, .. }, _)) => {
+                return Err(OciError::NotFound(program()));
+            }
             Some((FromInit::NotExecuted { errno, .. }, _)) => {
                 let source = io::Error::from_raw_os_error(errno);
                 return Err(OciError::NotExecutable { program: program(), source });
@@ -215,14 +224,18 @@ fn follow(
 }
 
 /// The child's side; returning ends the process.
-fn enter(entering: Entering<'_>, host: Host<'_>, channel: InitEnd) {
+fn enter(entering: &Entering<'_>, host: Host<'_>, channel: InitEnd) {
     // Until the program runs nothing of the container may look at this copy of the runtime.
     let hidden = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let Ok(Some((ToInit::Prepared, _))) = channel.receive() else { return };
     let answer = match hidden.map_err(io::Error::from).and_then(|()| join(entering.joined)) {
         Err(error) => {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
-            FromInit::Failed { step: "join".to_owned(), object: "the container's namespaces".to_owned(), errno }
+            FromInit::Failed {
+                step: "join".to_owned(),
+                object: "the container's namespaces".to_owned(),
+                errno,
+            }
         }
         Ok(()) => match present_root() {
             Err(error) => {
@@ -231,7 +244,7 @@ fn enter(entering: Entering<'_>, host: Host<'_>, channel: InitEnd) {
             }
             Ok(root) => {
                 let mut init = Init::with_root(host, root, channel);
-                let answer = confine(&entering, &mut init);
+                let answer = confine(entering, &mut init);
                 let _ = init.channel.send(&answer, &[]);
                 std::mem::forget(init);
                 return;
@@ -260,7 +273,8 @@ fn confine(entering: &Entering<'_>, init: &mut Init) -> FromInit {
         init.filter = Some(filter.program.clone().into());
         init.filter_flags = filter.flags;
     }
-    let user = entering.joined.kinds.iter().any(|(flag, _)| *flag == u64::from(libc::CLONE_NEWUSER.unsigned_abs()));
+    let user =
+        entering.joined.kinds.iter().any(|(flag, _)| *flag == u64::from(libc::CLONE_NEWUSER.unsigned_abs()));
     let mut steps: Vec<InitStep> = if user { vec![InitStep::BecomeRoot] } else { Vec::new() };
     steps.extend(entering.steps.iter().cloned());
     let mut timings = Timings::default();
@@ -272,7 +286,11 @@ fn confine(entering: &Entering<'_>, init: &mut Init) -> FromInit {
     }
     let number = init.channel.number().unsigned_abs();
     if close_others(3 + entering.preserve, [number, number]).is_err() {
-        return FromInit::Failed { step: "close-descriptors".to_owned(), object: String::new(), errno: libc::EIO };
+        return FromInit::Failed {
+            step: "close-descriptors".to_owned(),
+            object: String::new(),
+            errno: libc::EIO,
+        };
     }
     let load = entering.filter.iter().map(|_| InitStep::LoadSeccomp);
     let last: Vec<InitStep> = match entering.late {

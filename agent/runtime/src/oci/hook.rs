@@ -78,7 +78,9 @@ pub(crate) fn check(hooks: &[Hook]) -> Result<(), HookError> {
 
 fn run(hook: &Hook, state: &str) -> Result<(), HookError> {
     let failed = |reason: String| HookError { path: hook.path().clone(), reason };
-    attempt(hook, state).map_err(|error| failed(error.to_string()))?.map_or(Ok(()), |reason| Err(failed(reason)))
+    attempt(hook, state)
+        .map_err(|error| failed(error.to_string()))?
+        .map_or(Ok(()), |reason| Err(failed(reason)))
 }
 
 /// `Some` says how it ended when that is not success.

@@ -29,7 +29,7 @@ pub(super) struct Start<'a> {
 }
 
 /// Lives; returning ends the process.
-pub(super) fn live(start: Start<'_>, host: Host<'_>, channel: InitEnd, gate: OwnedFd) {
+pub(super) fn live(start: &Start<'_>, host: Host<'_>, channel: InitEnd, gate: &OwnedFd) {
     let Ok(Some((ToInit::Prepared, descriptors))) = channel.receive() else { return };
     let Some(root) = descriptors.into_iter().next() else { return };
     let mut init = Init::new(host, root, channel);
@@ -55,7 +55,7 @@ pub(super) fn live(start: Start<'_>, host: Host<'_>, channel: InitEnd, gate: Own
     {
         crate::sys::descriptor::exit(1);
     }
-    wait_and_go(&start, init, &gate);
+    wait_and_go(start, init, gate);
     crate::sys::descriptor::exit(1);
 }
 

@@ -64,9 +64,10 @@ impl Runtime {
             None => Ok(()),
             Some((FromInit::Failed { step, object, errno }, _)) => Err(failed(step, object, errno)),
             Some((FromInit::NotExecuted { found: false, .. }, _)) => Err(OciError::NotFound(program())),
-            Some((FromInit::NotExecuted { errno, .. }, _)) => {
-                Err(OciError::NotExecutable { program: program(), source: io::Error::from_raw_os_error(errno) })
-            }
+            Some((FromInit::NotExecuted { errno, .. }, _)) => Err(OciError::NotExecutable {
+                program: program(),
+                source: io::Error::from_raw_os_error(errno),
+            }),
             Some(_) => Err(lost()(io::Error::from(io::ErrorKind::InvalidData))),
         }
     }
@@ -167,7 +168,8 @@ impl Runtime {
             }
             _ => {}
         }
-        let hooks = record.spec.hooks().as_ref().and_then(|hooks| hooks.poststop().clone()).unwrap_or_default();
+        let hooks =
+            record.spec.hooks().as_ref().and_then(|hooks| hooks.poststop().clone()).unwrap_or_default();
         let state = record.hook_state().in_runtime("stopped", 0);
         Ok(hook::run_each(&hooks, &state).iter().map(ToString::to_string).collect())
     }
@@ -179,7 +181,9 @@ fn signal_all(cgroup: &Cgroup, signal: i32) -> io::Result<()> {
     }
     for pid in cgroup.processes() {
         let Some(id) = rustix::process::Pid::from_raw(pid) else { continue };
-        let Ok(process) = rustix::process::pidfd_open(id, rustix::process::PidfdFlags::empty()) else { continue };
+        let Ok(process) = rustix::process::pidfd_open(id, rustix::process::PidfdFlags::empty()) else {
+            continue;
+        };
         // One that is in the cgroup no more is not the one meant.
         if cgroup.processes().contains(&pid) {
             crate::sys::signal::send(process.as_fd(), signal)?;

@@ -141,7 +141,9 @@ impl Runtime {
         check_id(id)?;
         let path = self.directory(id).join(FILE);
         let text = match super::bundle::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(OciError::Missing(id.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(OciError::Missing(id.to_owned()));
+            }
             other => other.map_err(cannot(format!("read {}", path.display())))?,
         };
         serde_json::from_slice(&text).map_err(|error| OciError::Config { path, reason: error.to_string() })

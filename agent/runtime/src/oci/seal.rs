@@ -30,11 +30,15 @@ pub fn sealed_again() -> io::Result<()> {
         words.into_iter().map(word).collect()
     };
     let arguments = words(std::env::args_os().collect())?;
-    let environment = words(std::env::vars_os().map(|(mut name, value)| {
-        name.push("=");
-        name.push(std::ffi::OsStr::from_bytes(value.as_bytes()));
-        name
-    }).collect())?;
+    let environment = words(
+        std::env::vars_os()
+            .map(|(mut name, value)| {
+                name.push("=");
+                name.push(std::ffi::OsStr::from_bytes(value.as_bytes()));
+                name
+            })
+            .collect(),
+    )?;
     let _: Infallible = nix::unistd::fexecve(copy.as_fd(), &arguments, &environment)?;
     Ok(())
 }

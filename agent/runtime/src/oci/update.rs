@@ -39,11 +39,14 @@ impl Runtime {
 
 fn write(cgroup: &Cgroup, step: &HostStep) -> io::Result<()> {
     match step {
-        HostStep::SetLimit { controller, file, value, optional } => match cgroup.set(controller, file, value) {
+        HostStep::SetLimit { controller, file, value, optional } => match cgroup.set(controller, file, value)
+        {
             Err(error) if *optional && error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         },
-        HostStep::Oci(OciHostStep::SetFile { controller, file, value }) => cgroup.set(controller, file, value),
+        HostStep::Oci(OciHostStep::SetFile { controller, file, value }) => {
+            cgroup.set(controller, file, value)
+        }
         _ => Ok(()),
     }
 }

@@ -34,10 +34,13 @@ pub(crate) fn set_personality(persona: u32) -> io::Result<()> {
 
 /// `sched_setattr(2)` of the calling thread.
 pub(crate) fn set_scheduling(attributes: Scheduling) -> io::Result<()> {
-    let Ok(size) = u32::try_from(size_of::<Scheduling>()) else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let Ok(size) = u32::try_from(size_of::<Scheduling>()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
     let attributes = Scheduling { size, ..attributes };
     // SAFETY: the structure has the kernel's layout and says its own size; it is only read during the call.
-    checked(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(&attributes), 0) }).map(drop)
+    checked(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(&attributes), 0) })
+        .map(drop)
 }
 
 /// `ioprio_set(2)` of the calling thread: class 1 is real-time, 2 best-effort, 3 idle; level 0 to 7.

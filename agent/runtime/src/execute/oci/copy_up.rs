@@ -12,7 +12,10 @@ const DEPTH: u32 = 64;
 /// Copies what is below `from` to `to`, with owners and permissions.
 pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let (from, to) = (rustix::fs::openat(from, ".", flags, Mode::empty())?, rustix::fs::openat(to, ".", flags, Mode::empty())?);
+    let (from, to) = (
+        rustix::fs::openat(from, ".", flags, Mode::empty())?,
+        rustix::fs::openat(to, ".", flags, Mode::empty())?,
+    );
     let stat = rustix::fs::fstat(&from)?;
     directory(from.as_fd(), to.as_fd(), DEPTH)?;
     rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
@@ -29,7 +32,8 @@ fn directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: u32) -> io::Result
             names.push(name);
         }
     }
-    let owner = |stat: &rustix::fs::Stat| (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
+    let owner =
+        |stat: &rustix::fs::Stat| (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
     for name in names {
         let stat = rustix::fs::statat(from, &name, AtFlags::SYMLINK_NOFOLLOW)?;
         let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);

@@ -30,7 +30,10 @@ pub(crate) fn plan(process: &Process) -> Result<Identity, PlanError> {
     groups.extend(user.additional_gids().iter().flatten().filter(|gid| **gid != owner.gid));
     let cwd = process.cwd();
     if !cwd.is_absolute() {
-        return Err(PlanError::new("process.cwd", format!("{:?} is not an absolute path", cwd.display().to_string())));
+        return Err(PlanError::new(
+            "process.cwd",
+            format!("{:?} is not an absolute path", cwd.display().to_string()),
+        ));
     }
     let sets = capabilities(process)?;
     let mut init = scheduling(process)?;

@@ -45,9 +45,8 @@ pub(super) fn plan(
     for mount in mounts {
         plan.add(mount, bundle, isolation, slots)?;
     }
-    let hosts_dev = mounts.iter().any(|mount| {
-        mount.destination() == Path::new("/dev") && Options::is_bind(mount)
-    });
+    let hosts_dev =
+        mounts.iter().any(|mount| mount.destination() == Path::new("/dev") && Options::is_bind(mount));
     if hosts_dev || !isolation.mount {
         if linux.devices().as_ref().is_some_and(|devices| !devices.is_empty()) && !isolation.mount {
             return Err(PlanError::new("linux.devices", "need a mount namespace"));
@@ -181,7 +180,10 @@ impl Mounts {
                 LinuxDeviceType::B => 'b',
                 LinuxDeviceType::P => 'p',
                 LinuxDeviceType::A => {
-                    return Err(PlanError::new("linux.devices.type", format!("{} is no device", path.display())));
+                    return Err(PlanError::new(
+                        "linux.devices.type",
+                        format!("{} is no device", path.display()),
+                    ));
                 }
             };
             let number = |number: i64| {

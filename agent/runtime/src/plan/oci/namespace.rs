@@ -114,7 +114,10 @@ fn user_maps(linux: &Linux, listed: bool, new: bool) -> Result<Option<IdMaps>, P
         return Ok(None);
     }
     if !uids || !gids {
-        return Err(PlanError::new("linux.uidMappings", "a new user namespace needs maps of users and groups"));
+        return Err(PlanError::new(
+            "linux.uidMappings",
+            "a new user namespace needs maps of users and groups",
+        ));
     }
     maps("linux.uidMappings", linux.uid_mappings(), linux.gid_mappings()).map(Some)
 }
@@ -124,7 +127,8 @@ pub(super) fn maps(
     uids: &Option<Vec<LinuxIdMapping>>,
     gids: &Option<Vec<LinuxIdMapping>>,
 ) -> Result<IdMaps, PlanError> {
-    let runs = |given: &Option<Vec<LinuxIdMapping>>| namespace::runs(field, given.as_deref().unwrap_or_default());
+    let runs =
+        |given: &Option<Vec<LinuxIdMapping>>| namespace::runs(field, given.as_deref().unwrap_or_default());
     Ok(IdMaps { uids: runs(uids)?, gids: runs(gids)? })
 }
 
@@ -139,7 +143,10 @@ fn time_offsets(linux: &Linux, new: bool) -> Result<Option<String>, PlanError> {
     let mut lines: Vec<String> = Vec::new();
     for (clock, offset) in given.into_iter().flatten() {
         if !matches!(clock.as_str(), "monotonic" | "boottime") {
-            return Err(PlanError::new("linux.timeOffsets", format!("{clock:?} is not monotonic or boottime")));
+            return Err(PlanError::new(
+                "linux.timeOffsets",
+                format!("{clock:?} is not monotonic or boottime"),
+            ));
         }
         lines.push(format!("{clock} {} {}\n", offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0)));
     }

@@ -50,9 +50,30 @@ pub(crate) fn names() -> Vec<String> {
     let plain = ATTRIBUTES.iter().map(|(name, ..)| (*name).to_owned());
     let recursive = ATTRIBUTES.iter().map(|(name, ..)| format!("r{name}"));
     let others = [
-        "async", "bind", "defaults", "dirsync", "idmap", "lazytime", "mand", "nolazytime", "nomand", "private",
-        "rbind", "remount", "ridmap", "rprivate", "rshared", "rslave", "runbindable", "shared", "silent",
-        "loud", "slave", "sync", "tmpcopyup", "unbindable",
+        "async",
+        "bind",
+        "defaults",
+        "dirsync",
+        "idmap",
+        "lazytime",
+        "mand",
+        "nolazytime",
+        "nomand",
+        "private",
+        "rbind",
+        "remount",
+        "ridmap",
+        "rprivate",
+        "rshared",
+        "rslave",
+        "runbindable",
+        "shared",
+        "silent",
+        "loud",
+        "slave",
+        "sync",
+        "tmpcopyup",
+        "unbindable",
     ];
     let mut names: Vec<String> = plain.chain(recursive).chain(others.map(str::to_owned)).collect();
     names.sort();

@@ -41,7 +41,11 @@ pub(super) fn cgroup_path(linux: &Linux, id: &str) -> Result<String, PlanError> 
 }
 
 /// The steps of the resources `asked`; with `devices` also those of the device rules.
-pub(crate) fn plan(asked: Option<&LinuxResources>, v1: bool, devices: bool) -> Result<Vec<HostStep>, PlanError> {
+pub(crate) fn plan(
+    asked: Option<&LinuxResources>,
+    v1: bool,
+    devices: bool,
+) -> Result<Vec<HostStep>, PlanError> {
     let none = LinuxResources::default();
     let asked = asked.unwrap_or(&none);
     let mut steps = engine_steps(asked, v1)?;
@@ -51,7 +55,10 @@ pub(crate) fn plan(asked: Option<&LinuxResources>, v1: bool, devices: bool) -> R
     for limit in asked.hugepage_limits().iter().flatten() {
         let size = limit.page_size();
         if !size.chars().all(|c| c.is_ascii_alphanumeric()) {
-            return Err(PlanError::new("linux.resources.hugepageLimits", format!("{size:?} is not a page size")));
+            return Err(PlanError::new(
+                "linux.resources.hugepageLimits",
+                format!("{size:?} is not a page size"),
+            ));
         }
         let file = if v1 { format!("hugetlb.{size}.limit_in_bytes") } else { format!("hugetlb.{size}.max") };
         steps.push(set("hugetlb", file, limit.limit().to_string()));
@@ -84,7 +91,8 @@ fn engine_steps(asked: &LinuxResources, v1: bool) -> Result<Vec<HostStep>, PlanE
 }
 
 fn rules(asked: &LinuxResources) -> Result<Vec<DeviceRule>, PlanError> {
-    let everything = DeviceRule { allow: false, kind: 'a', major: None, minor: None, access: "rwm".to_owned() };
+    let everything =
+        DeviceRule { allow: false, kind: 'a', major: None, minor: None, access: "rwm".to_owned() };
     let mut rules = vec![everything];
     for rule in asked.devices().iter().flatten() {
         rules.push(resources::rule(rule)?);
