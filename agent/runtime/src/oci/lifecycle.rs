@@ -87,7 +87,7 @@ impl Runtime {
         sent.map_err(cannot(format!("send signal {signal} to container {id}")))?;
         // On version 1 a frozen process does not even die.
         if signal == KILL && status == Status::Paused {
-            record.cgroup()?.freeze(false).map_err(cannot("thaw the container"))?;
+            record.cgroup()?.thaw()?;
         }
         Ok(())
     }
@@ -103,7 +103,13 @@ impl Runtime {
         if !wanted {
             return Err(OciError::State { id: id.to_owned(), status, verb });
         }
-        record.cgroup()?.freeze(frozen).map_err(cannot(format!("{verb} container {id}")))
+        let cgroup = record.cgroup()?;
+        if frozen {
+            cgroup.freeze()?
+        } else {
+            cgroup.thaw()?
+        }
+        Ok(())
     }
 
     /// The ids of its processes, as the host sees them.
@@ -132,8 +138,9 @@ impl Runtime {
         let cgroup = record.cgroup()?;
         let Some(process) = record.process() else { return Ok(()) };
         let _ = crate::sys::signal::send(process.as_fd(), KILL);
-        if cgroup.frozen().unwrap_or(false) {
-            let _ = cgroup.freeze(false);
+        if cgroup.is_frozen() {
+            // On version 1 a frozen process does not die before it goes on.
+            let _ = cgroup.thaw();
         }
         let until = Instant::now() + PATIENCE;
         let pause = Timespec { tv_sec: 1, tv_nsec: 0 };

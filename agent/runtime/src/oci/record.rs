@@ -159,7 +159,7 @@ impl Runtime {
         if self.directory(&record.id).join(GATE).exists() {
             return Ok(Status::Created);
         }
-        let frozen = record.cgroup()?.frozen().map_err(cannot("read the cgroup"))?;
+        let frozen = record.cgroup()?.is_frozen();
         Ok(if frozen { Status::Paused } else { Status::Running })
     }
 

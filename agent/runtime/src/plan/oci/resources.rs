@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use oci_spec::runtime::{Linux, LinuxBlockIo, LinuxResources, LinuxThrottleDevice, Spec};
+use oci_spec::runtime::{Linux, LinuxResources, Spec};
 
 use super::super::step::{DeviceRule, HostStep};
 use super::super::{PlanError, resources};
@@ -49,9 +49,6 @@ pub(crate) fn plan(
     let none = LinuxResources::default();
     let asked = asked.unwrap_or(&none);
     let mut steps = engine_steps(asked, v1)?;
-    if let Some(io) = asked.block_io() {
-        block_io(io, v1, &mut steps)?;
-    }
     for limit in asked.hugepage_limits().iter().flatten() {
         let size = limit.page_size();
         if !size.chars().all(|c| c.is_ascii_alphanumeric()) {
@@ -84,7 +81,7 @@ pub(crate) fn plan(
 fn engine_steps(asked: &LinuxResources, v1: bool) -> Result<Vec<HostStep>, PlanError> {
     let mut known = LinuxResources::default();
     known.set_cpu(asked.cpu().clone()).set_pids(*asked.pids());
-    known.set_memory(*asked.memory());
+    known.set_memory(*asked.memory()).set_block_io(asked.block_io().clone());
     let mut linux = Linux::default();
     linux.set_resources(Some(known));
     resources::plan(&linux, v1)
@@ -105,37 +102,6 @@ fn rules(asked: &LinuxResources) -> Result<Vec<DeviceRule>, PlanError> {
         access: access.to_owned(),
     }));
     Ok(rules)
-}
-
-fn block_io(io: &LinuxBlockIo, v1: bool, steps: &mut Vec<HostStep>) -> Result<(), PlanError> {
-    let controller = if v1 { "blkio" } else { "io" };
-    if let Some(weight) = io.weight().filter(|weight| *weight != 0) {
-        if !(10..=1000).contains(&weight) {
-            let text = format!("{weight} is not 10 to 1000");
-            return Err(PlanError::new("linux.resources.blockIO.weight", text));
-        }
-        steps.push(match v1 {
-            true => set(controller, "blkio.bfq.weight", weight.to_string()),
-            // 10..1000 becomes 1..10000, as the kernel's documentation has it.
-            false => set(controller, "io.weight", (1 + (u32::from(weight) - 10) * 9999 / 990).to_string()),
-        });
-    }
-    let throttles: [(&Option<Vec<LinuxThrottleDevice>>, &str, &str); 4] = [
-        (io.throttle_read_bps_device(), "blkio.throttle.read_bps_device", "rbps"),
-        (io.throttle_write_bps_device(), "blkio.throttle.write_bps_device", "wbps"),
-        (io.throttle_read_iops_device(), "blkio.throttle.read_iops_device", "riops"),
-        (io.throttle_write_iops_device(), "blkio.throttle.write_iops_device", "wiops"),
-    ];
-    for (devices, file, key) in throttles {
-        for device in devices.iter().flatten() {
-            let (major, minor, rate) = (device.major(), device.minor(), device.rate());
-            steps.push(match v1 {
-                true => set(controller, file, format!("{major}:{minor} {rate}")),
-                false => set(controller, "io.max", format!("{major}:{minor} {key}={rate}")),
-            });
-        }
-    }
-    Ok(())
 }
 
 fn network_steps(
