@@ -1,6 +1,9 @@
 //! Docker's own client against the agent's docker socket: what it prints is
 //! compared with what `ctl` says of the same containers. Every `docker` that is
 //! installed is tried, since each speaks another version of the API.
+//!
+//! And `agent oci`: [`oci`] is the runtime specification as cases, [`engines`]
+//! are podman and containerd with it as their runtime.
 
 mod clients;
 mod engines;

@@ -6,8 +6,8 @@
 //!
 //! A [`Cgroup`] holds no descriptor of its own, so a keeper of thousands of containers does not either.
 
-mod change;
 mod adopt;
+mod change;
 mod device_filter;
 mod files;
 mod freeze;

@@ -6,7 +6,7 @@ use super::lab::Lab;
 use super::{Case, case};
 
 /// The container created with `resources` beside its device rules.
-fn with(lab: &Lab, resources: Value) {
+fn with(lab: &Lab, resources: &Value) {
     let config = lab.changed("sleep 100", |c| {
         for (key, value) in resources.as_object().expect("an object") {
             c["linux"]["resources"][key] = value.clone();
@@ -18,7 +18,7 @@ fn with(lab: &Lab, resources: Value) {
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case("the process is in the cgroup of an absolute path, in every hierarchy", |lab| {
-            with(lab, json!({}));
+            with(lab, &json!({}));
             let text = std::fs::read_to_string(format!("/proc/{}/cgroup", lab.pid())).expect("cgroups");
             for name in ["pids", "memory", "devices", "freezer"] {
                 let line =
@@ -36,29 +36,29 @@ pub(super) fn cases() -> Vec<Case> {
             assert!(cgroup(lab.pid().to_string()).contains(&lab.id));
         }),
         case("the memory limit is set", |lab| {
-            with(lab, json!({"memory": {"limit": 67_108_864}}));
+            with(lab, &json!({"memory": {"limit": 67_108_864}}));
             assert_eq!(lab.cgroup_file(&["memory.limit_in_bytes", "memory.max"]), "67108864");
         }),
         case("the memory reservation is set", |lab| {
-            with(lab, json!({"memory": {"reservation": 33_554_432}}));
+            with(lab, &json!({"memory": {"reservation": 33_554_432}}));
             assert_eq!(lab.cgroup_file(&["memory.soft_limit_in_bytes", "memory.low"]), "33554432");
         }),
         case("the cpu shares are set", |lab| {
-            with(lab, json!({"cpu": {"shares": 512}}));
+            with(lab, &json!({"cpu": {"shares": 512}}));
             let value = lab.cgroup_file(&["cpu.shares", "cpu.weight"]);
             assert!(["512", "20"].contains(&value.as_str()), "{value}");
         }),
         case("the cpu quota and period are set", |lab| {
-            with(lab, json!({"cpu": {"quota": 20_000, "period": 50_000}}));
+            with(lab, &json!({"cpu": {"quota": 20_000, "period": 50_000}}));
             let quota = lab.cgroup_file(&["cpu.cfs_quota_us", "cpu.max"]);
             assert!(["20000", "20000 50000"].contains(&quota.as_str()), "{quota}");
         }),
         case("the cpuset is set", |lab| {
-            with(lab, json!({"cpu": {"cpus": "0", "mems": "0"}}));
+            with(lab, &json!({"cpu": {"cpus": "0", "mems": "0"}}));
             assert_eq!(lab.cgroup_file(&["cpuset.cpus"]), "0");
         }),
         case("the pids limit is set", |lab| {
-            with(lab, json!({"pids": {"limit": 77}}));
+            with(lab, &json!({"pids": {"limit": 77}}));
             assert_eq!(lab.cgroup_file(&["pids.max"]), "77");
         }),
         case("a limit for a device of blockIO is set", |lab| {
@@ -68,7 +68,7 @@ pub(super) fn cases() -> Vec<Case> {
                 (fields[0].parse().expect("a number"), fields[1].parse().expect("a number"));
             with(
                 lab,
-                json!({"blockIO": {"throttleReadBpsDevice": [{"major": major, "minor": minor, "rate": 1_048_576}]}}),
+                &json!({"blockIO": {"throttleReadBpsDevice": [{"major": major, "minor": minor, "rate": 1_048_576}]}}),
             );
             let value = lab.cgroup_file(&["blkio.throttle.read_bps_device", "io.max"]);
             assert!(value.contains("1048576"), "{value}");
@@ -101,14 +101,14 @@ pub(super) fn cases() -> Vec<Case> {
             }));
         }),
         case("update changes the limits of a running container", |lab| {
-            with(lab, json!({"pids": {"limit": 77}, "memory": {"limit": 67_108_864}}));
+            with(lab, &json!({"pids": {"limit": 77}, "memory": {"limit": 67_108_864}}));
             lab.must("start");
             lab.call(&["update", "--pids-limit", "88", "--memory", "134217728", &lab.id]).good();
             assert_eq!(lab.cgroup_file(&["pids.max"]), "88");
             assert_eq!(lab.cgroup_file(&["memory.limit_in_bytes", "memory.max"]), "134217728");
         }),
         case("ps lists the processes of the container", |lab| {
-            with(lab, json!({}));
+            with(lab, &json!({}));
             lab.must("start");
             let pids: Vec<i64> =
                 serde_json::from_str(&lab.call(&["ps", "--format", "json", &lab.id]).good()).expect("a list");

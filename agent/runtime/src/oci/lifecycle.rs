@@ -105,9 +105,9 @@ impl Runtime {
         }
         let cgroup = record.cgroup()?;
         if frozen {
-            cgroup.freeze()?
+            cgroup.freeze()?;
         } else {
-            cgroup.thaw()?
+            cgroup.thaw()?;
         }
         Ok(())
     }
