@@ -1,4 +1,4 @@
-//! `delete`.
+//! `delete`: what is left of a container goes, and what its hooks said is told.
 
 use std::process::ExitCode;
 

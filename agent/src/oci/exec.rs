@@ -1,4 +1,4 @@
-//! `exec`.
+//! `exec`: a further process in a container, from a file or from options.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `update`.
+//! `update`: other resources for a container that runs, from a file or from options.
 
 use std::io::Read;
 use std::path::Path;

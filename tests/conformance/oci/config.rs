@@ -5,6 +5,10 @@ use serde_json::json;
 use super::{Case, case};
 
 pub(super) fn cases() -> Vec<Case> {
+    [first(), second()].into_iter().flatten().collect()
+}
+
+fn first() -> Vec<Case> {
     vec![
         case("a bundle without config.json is an error", |lab| {
             lab.call(&["create", &lab.id]).refused();
@@ -61,6 +65,11 @@ pub(super) fn cases() -> Vec<Case> {
             lab.run(&lab.changed("true", |c| c["annotations"] = json!({"com.example.x": "", "y": "z"})))
                 .good();
         }),
+    ]
+}
+
+fn second() -> Vec<Case> {
+    vec![
         case("a kernel without Intel RDT, or a runtime, refuses it", |lab| {
             lab.create_refused(&lab.changed("true", |c| c["linux"]["intelRdt"] = json!({"closID": "x"})));
         })

@@ -11,6 +11,10 @@ fn running(lab: &Lab) {
 }
 
 pub(super) fn cases() -> Vec<Case> {
+    [first(), second()].into_iter().flatten().collect()
+}
+
+fn first() -> Vec<Case> {
     vec![
         case("exec runs a program among the container's processes", |lab| {
             running(lab);
@@ -66,6 +70,11 @@ pub(super) fn cases() -> Vec<Case> {
             let said = lab.call(&["exec", &lab.id, "no-such-program"]).refused();
             assert!(said.contains("no-such-program"), "{said}");
         }),
+    ]
+}
+
+fn second() -> Vec<Case> {
+    vec![
         case("exec detached leaves its process behind and its id in a file", |lab| {
             running(lab);
             let file = lab.path("exec.pid").display().to_string();

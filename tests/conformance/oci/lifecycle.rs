@@ -7,6 +7,10 @@ use serde_json::json;
 use super::{Case, case};
 
 pub(super) fn cases() -> Vec<Case> {
+    [first(), second(), third(), fourth()].into_iter().flatten().collect()
+}
+
+fn first() -> Vec<Case> {
     vec![
         case("create makes the container and does not run the program", |lab| {
             lab.create(&lab.config("echo ran > /ran"));
@@ -55,6 +59,11 @@ pub(super) fn cases() -> Vec<Case> {
             assert_eq!(lab.cgroups(&lab.cgroups_path()), Vec::<std::path::PathBuf>::new());
             lab.create(&lab.config("true"));
         }),
+    ]
+}
+
+fn second() -> Vec<Case> {
+    vec![
         case("the state has the version, id, status, process, bundle and annotations", |lab| {
             lab.create(&lab.changed("sleep 100", |c| c["annotations"] = json!({"org.example.key": "value"})));
             let state = lab.state();
@@ -108,6 +117,11 @@ pub(super) fn cases() -> Vec<Case> {
             lab.call(&["kill", &lab.id, "KILL"]).good();
             lab.wait_for("stopped");
         }),
+    ]
+}
+
+fn third() -> Vec<Case> {
+    vec![
         case("kill of a container that neither is created nor runs is an error", |lab| {
             lab.create(&lab.config("true"));
             lab.must("start");
@@ -161,11 +175,14 @@ pub(super) fn cases() -> Vec<Case> {
             lab.must("resume");
             assert_eq!(lab.status(), "running");
         }),
-        case("the list has every container with its status", |lab| {
-            lab.create(&lab.config("sleep 100"));
-            let list: serde_json::Value =
-                serde_json::from_str(&lab.call(&["list", "--format", "json"]).good()).expect("a list");
-            assert_eq!((&list[0]["id"], &list[0]["status"]), (&json!(lab.id), &json!("created")));
-        }),
     ]
+}
+
+fn fourth() -> Vec<Case> {
+    vec![case("the list has every container with its status", |lab| {
+        lab.create(&lab.config("sleep 100"));
+        let list: serde_json::Value =
+            serde_json::from_str(&lab.call(&["list", "--format", "json"]).good()).expect("a list");
+        assert_eq!((&list[0]["id"], &list[0]["status"]), (&json!(lab.id), &json!("created")));
+    })]
 }

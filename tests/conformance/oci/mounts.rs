@@ -58,6 +58,10 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn binds() -> Vec<Case> {
+    [binds_first(), binds_second()].into_iter().flatten().collect()
+}
+
+fn binds_first() -> Vec<Case> {
     vec![
         case("a directory of the host is bound and may be written to", |lab| {
             let source = source(lab, "source");
@@ -105,6 +109,11 @@ fn binds() -> Vec<Case> {
                 assert_eq!(lab.run(&mounted(lab, script, mount)).good(), seen, "{option}");
             }
         }),
+    ]
+}
+
+fn binds_second() -> Vec<Case> {
+    vec![
         case("ro is for the mount itself, rro for those below it too", |lab| {
             let nested = Nested::new(lab);
             for (option, written) in [("ro", "yes\n"), ("rro", "no\n")] {
@@ -145,6 +154,10 @@ fn binds() -> Vec<Case> {
 }
 
 fn filesystems() -> Vec<Case> {
+    [filesystems_first(), filesystems_second()].into_iter().flatten().collect()
+}
+
+fn filesystems_first() -> Vec<Case> {
     vec![
         case("mounts are made in the order they are listed", |lab| {
             let source = source(lab, "source");
@@ -197,6 +210,11 @@ fn filesystems() -> Vec<Case> {
             let out = lab.run(&mounted(lab, "grep -c ' /relative ' /proc/self/mountinfo", mount)).good();
             assert_eq!(out, "1\n");
         }),
+    ]
+}
+
+fn filesystems_second() -> Vec<Case> {
+    vec![
         case("nothing may be mounted over the insides of proc through a link of the image", |lab| {
             symlink("/proc/self", lab.rootfs().join("link")).expect("a link");
             let mount = json!({"destination": "/link/attr", "type": "tmpfs", "source": "tmpfs"});

@@ -66,6 +66,10 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn kinds() -> Vec<Case> {
+    [kinds_first(), kinds_second(), kinds_third()].into_iter().flatten().collect()
+}
+
+fn kinds_first() -> Vec<Case> {
     vec![
         case("a namespace without a path is new", |lab| {
             lab.create(&lab.config("sleep 100"));
@@ -113,6 +117,11 @@ fn kinds() -> Vec<Case> {
             lab.create(&config);
             assert_eq!(Lab::namespace(lab.pid(), "pid"), Lab::namespace(other.pid(), "pid"));
         }),
+    ]
+}
+
+fn kinds_second() -> Vec<Case> {
+    vec![
         case("a user namespace with a path is joined", |lab| {
             let other = Lab::new(&lab.program);
             other.create(&other.changed("sleep 100", |c| map_users(&other, c)));
@@ -161,6 +170,11 @@ fn kinds() -> Vec<Case> {
             let out = lab.run(&config).good();
             assert!(out.lines().all(|line| line.ends_with(":/")), "{out}");
         }),
+    ]
+}
+
+fn kinds_third() -> Vec<Case> {
+    vec![
         case("a new time namespace has its clocks shifted", |lab| {
             let config = lab.changed("cat /proc/self/timens_offsets", |c| {
                 c["linux"]["namespaces"].as_array_mut().expect("namespaces").push(json!({"type": "time"}));

@@ -28,6 +28,10 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn identity() -> Vec<Case> {
+    [identity_first(), identity_second()].into_iter().flatten().collect()
+}
+
+fn identity_first() -> Vec<Case> {
     vec![
         case("the program has the user and group asked for", |lab| {
             let user = json!({"uid": 1234, "gid": 5678, "additionalGids": [10, 11]});
@@ -79,6 +83,11 @@ fn identity() -> Vec<Case> {
                 assert_eq!(status_line(&status, set), "0000000000000000", "{set}");
             }
         }),
+    ]
+}
+
+fn identity_second() -> Vec<Case> {
+    vec![
         case("ambient capabilities survive for a user other than root", |lab| {
             let one = json!(["CAP_KILL"]);
             let config = lab.changed("", |c| {
@@ -111,6 +120,10 @@ fn identity() -> Vec<Case> {
 }
 
 fn limits() -> Vec<Case> {
+    [limits_first(), limits_second()].into_iter().flatten().collect()
+}
+
+fn limits_first() -> Vec<Case> {
     vec![
         case("resource limits are those asked for", |lab| {
             let config = lab.changed("cat /proc/self/limits", |c| {
@@ -164,6 +177,11 @@ fn limits() -> Vec<Case> {
             assert_eq!(said.trim(), "best-effort: prio 6");
         })
         .but(&[("runc", "newer than 1.1")]),
+    ]
+}
+
+fn limits_second() -> Vec<Case> {
+    vec![
         case("the scheduler is the program's", |lab| {
             let config = lab.changed("sleep 100", |c| {
                 c["process"]["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 5});

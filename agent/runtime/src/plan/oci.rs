@@ -77,11 +77,8 @@ pub(crate) fn plan(oci: &Spec, bundle: &Bundle<'_>) -> Result<OciPlan, PlanError
     let cgroup = resources::cgroup_path(linux, bundle.id)?;
     let user = namespaces.seen.user.is_some() || namespaces.join_user.is_some();
     let root_propagation = root_propagation(linux)?;
-    let isolation = Isolation {
-        mount: namespaces.mount,
-        user,
-        default_propagation: root_propagation.unwrap_or(libc::MS_PRIVATE),
-    };
+    let default_propagation = root_propagation.unwrap_or(libc::MS_PRIVATE);
+    let isolation = Isolation { mount: namespaces.mount, user, default_propagation };
     let who = identity::plan(process)?;
     let mut slots = Slots::default();
     let mut before = vec![HostStep::Oci(OciHostStep::AdoptCgroup)];
