@@ -61,8 +61,7 @@ fn lists_agree(dev: &Dev<'_>, docker: &Docker) {
                 ),
             }
         }
-        let mut ids: Vec<String> = theirs.iter().map(|row| text(row, "ID")).collect();
-        ids.reverse();
+        let ids: Vec<String> = theirs.iter().map(|row| text(row, "ID")).collect();
         let listed = listed.as_array().expect("a list").iter().map(|row| text(row, "id"));
         assert!(ids.into_iter().eq(listed), "not newest first: {theirs:?}");
     }

@@ -47,10 +47,12 @@ pub(super) async fn run(
     }
     let request = v1::FollowEventsRequest { since_ns: args.since, until_ns: args.until, filters };
     let mut events = agent.follow_events(request).await?.into_inner();
+    // Listened to all the time: one that comes while a line is printed counts too.
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         let next = tokio::select! {
             next = events.message() => next?,
-            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
+            _ = &mut interrupted => return Ok(ExitCode::SUCCESS),
         };
         let Some(answer) = next else { return Ok(ExitCode::SUCCESS) };
         match answer.message {

@@ -30,10 +30,12 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
     let request =
         ContainerLogsRequest { container: args.container, follow: args.follow, tail: args.tail, since_ms: 0 };
     let mut lines = agent.container_logs(request).await?.into_inner();
+    // Listened to all the time: one that comes while a line is printed counts too.
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         let next = tokio::select! {
             next = lines.message() => next?,
-            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
+            _ = &mut interrupted => return Ok(ExitCode::SUCCESS),
         };
         let Some(entry) = next else { return Ok(ExitCode::SUCCESS) };
         if let Some(mut line) = entry.line {

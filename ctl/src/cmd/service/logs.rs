@@ -51,10 +51,12 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
         ServiceLogsRequest { service: args.service, follow: args.follow, tail: args.tail, since_ms };
     let mut lines = control.service_logs(request).await?.into_inner();
     let colour = std::io::stdout().is_terminal();
+    // Listened to all the time: one that comes while a line is printed counts too.
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         let next = tokio::select! {
             next = lines.message() => next?,
-            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
+            _ = &mut interrupted => return Ok(ExitCode::SUCCESS),
         };
         let Some(entry) = next else { return Ok(ExitCode::SUCCESS) };
         if print(global.output, &name, &entry, args.timestamps, colour).is_err() {
