@@ -161,7 +161,7 @@ fn a_container_that_takes_too_much_memory_is_told_of_before_its_end() {
         // Whoever waits may hear of the end before those who listen to events do.
         let told = async {
             while !actions(&engine).iter().any(|action| action == "die") {
-                tokio::task::yield_now().await
+                tokio::task::yield_now().await;
             }
         };
         tokio::time::timeout(std::time::Duration::from_secs(10), told).await.expect("the end is told");
