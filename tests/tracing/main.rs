@@ -58,6 +58,7 @@ fn the_start_is_told_step_by_step(collector: &Collector, start: &Span) {
     for step in ["plan", "clone", "wait-for-child", "wait-for-keeper"] {
         below(step, &create);
     }
+    below("attest", &keeper);
 }
 
 /// One trace id, one top, and nothing that hangs in the air.

@@ -61,13 +61,13 @@ fn layout(timings: &[Timing]) -> Vec<Stretch<'_>> {
     place(&mut laid, None, ours, 0, u64::MAX);
     let Some(keeper) = keeper else { return laid };
     let (mut parent, mut from, mut to) = (keeper, laid[keeper].from, laid[keeper].to);
-    let (steps, total) = match theirs.split_last() {
-        Some((total, steps)) if total.0 == CREATE => (steps, Some(total)),
-        _ => (theirs, None),
-    };
-    if let Some(total) = total {
-        place(&mut laid, Some(keeper), std::slice::from_ref(total), from, to);
-        parent = laid.len() - 1;
+    let mut steps = theirs;
+    if let Some(total) = theirs.iter().position(|(name, _)| name == CREATE) {
+        // What follows the keeper's total is the engine's again: it compares, then lets the program run.
+        let index = laid.len();
+        place(&mut laid, Some(keeper), &theirs[total..], from, to);
+        steps = &theirs[..total];
+        parent = index;
         (from, to) = (laid[parent].from, laid[parent].to);
     }
     let inside = steps.iter().position(|(name, _)| name == MEANWHILE).map_or(steps.len(), |index| index + 1);
@@ -108,6 +108,7 @@ mod tests {
             ("wait-for-keeper", 10),
             ("mount", 25),
             ("keeper create", 70),
+            ("attest", 5),
         ]);
         let laid = layout(&timings);
         let told: Vec<_> = laid.iter().map(|step| (step.name, step.parent, step.from, step.to)).collect();
@@ -115,6 +116,7 @@ mod tests {
             ("network attach", None, 0, 10),
             ("keeper", None, 10, 110),
             ("keeper create", Some(1), 10, 80),
+            ("attest", Some(1), 80, 85),
             ("plan", Some(2), 10, 15),
             ("clone", Some(2), 15, 35),
             ("wait-for-child", Some(2), 35, 75),
