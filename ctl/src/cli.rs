@@ -1,7 +1,10 @@
 //! The grammar of the command line: global options and the groups of commands.
 //! Each command's own arguments stand in its file under `cmd/`.
 
-use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory, Parser, Subcommand};
 
 use crate::cmd;
 use crate::output::Format;
@@ -74,6 +77,36 @@ impl<A: clap::Args> Short<A> {
     }
 }
 
+/// Reads a command line. Switches may have a value, as scripts for Docker write them (`--rm=true`, `--init=false`);
+/// that is tried only where it makes no sense otherwise, so that no help text shows it.
+///
+/// # Errors
+/// What is wrong with it, or the help text that was asked for.
+pub fn parse(line: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    let plain = Cli::command().try_get_matches_from(line);
+    match plain {
+        Err(error) if error.kind() == ErrorKind::TooManyValues => {
+            with_values(Cli::command()).try_get_matches_from(line).map_err(|_| error)
+        }
+        other => other,
+    }
+}
+
+/// The same grammar with values for switches.
+fn with_values(command: clap::Command) -> clap::Command {
+    let valued = |argument: Arg| match argument.get_action() {
+        ArgAction::SetTrue => argument
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .value_parser(clap::value_parser!(bool))
+            .default_value("false")
+            .default_missing_value("true"),
+        _ => argument,
+    };
+    command.mut_args(valued).mut_subcommands(with_values)
+}
+
 /// The groups of commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -110,11 +143,26 @@ pub enum Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, FromArgMatches};
 
     #[test]
     fn the_grammar_is_consistent() {
         super::Cli::command().debug_assert();
+        super::with_values(super::Cli::command()).debug_assert();
+    }
+
+    #[test]
+    fn switches_may_have_values() {
+        let shown = |line: &str| {
+            let line: Vec<_> = line.split(' ').map(Into::into).collect();
+            let cli = super::parse(&line).and_then(|matches| super::Cli::from_arg_matches(&matches));
+            cli.map(|cli| format!("{:?}", cli.command)).map_err(|error| error.to_string())
+        };
+        let with = shown("ctl run --rm=true --init=false -it image sh --login=x").expect("it parses");
+        assert_eq!(with, shown("ctl run --rm -it image sh --login=x").expect("it parses"));
+        for bad in ["ctl run --rm=maybe image", "ctl run --name=a=b --rm=1x image"] {
+            assert!(shown(bad).is_err(), "{bad}");
+        }
     }
 
     /// A command's own option would be read as the global one, with the global one's type.

@@ -24,12 +24,13 @@ pub mod terminal;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 use tracing::Instrument;
 
 /// Runs the command line of this process and returns its exit code.
 pub fn run() -> ExitCode {
-    let matches = cli::Cli::command().get_matches();
+    let line: Vec<_> = std::env::args_os().collect();
+    let matches = cli::parse(&line).unwrap_or_else(|error| error.exit());
     let cli = cli::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let name = command_name(&matches);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
@@ -79,7 +80,7 @@ mod tests {
     #[test]
     fn a_command_is_named_without_its_arguments() {
         let line = ["ctl", "-o", "json", "container", "run", "-e", "PASSWORD=x", "image", "sh"];
-        let matches = cli::Cli::command().try_get_matches_from(line);
+        let matches = cli::parse(&line.map(Into::into));
         assert_eq!(matches.map(|matches| command_name(&matches)).ok().as_deref(), Some("ctl container run"));
     }
 }

@@ -4,6 +4,7 @@
 mod confinement;
 mod program;
 mod resources;
+mod streams;
 
 use std::path::{Path, PathBuf};
 

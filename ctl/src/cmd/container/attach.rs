@@ -57,7 +57,8 @@ pub struct Args {
 /// When there is nothing running to attach to.
 pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, CommandError> {
     let keep_signals = !args.sig_proxy;
-    let options = Options { stdin: !args.no_stdin, terminal: false, keep_signals, keys: args.detach_keys };
+    let options =
+        Options { stdin: !args.no_stdin, keep_signals, keys: args.detach_keys, ..Options::default() };
     if args.exec {
         return exec::come_back(global, &args.container, options).await;
     }

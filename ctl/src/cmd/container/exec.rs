@@ -74,8 +74,8 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
     let options = Options {
         stdin: args.interactive && !args.detach,
         terminal: args.tty,
-        keep_signals: false,
         keys: args.detach_keys,
+        ..Options::default()
     };
     if args.tty && options.stdin && !terminal::stdin_is_terminal() {
         return Err(CommandError::new(Kind::Run, "standard input is no terminal, so --tty makes no sense")

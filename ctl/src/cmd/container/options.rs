@@ -3,6 +3,7 @@
 //! request. What to do with the container then is the verb's own.
 
 mod devices;
+mod gpus;
 mod health;
 mod logging;
 mod mounts;
@@ -10,7 +11,7 @@ mod namespaces;
 mod network;
 pub(super) mod notation;
 mod process;
-mod refused;
+pub(super) mod refused;
 mod resources;
 mod restart;
 mod security;
@@ -44,6 +45,9 @@ pub(super) struct Options {
     /// The platform of the image; only linux/amd64 runs here
     #[arg(long, value_name = "OS/ARCHITECTURE", value_parser = platform)]
     platform: Option<String>,
+    /// Show only this of what it writes, or send it standard input: stdin, stdout or stderr
+    #[arg(long, short = 'a', value_name = "STREAM", ignore_case = true)]
+    pub(super) attach: Vec<Stream>,
     /// Write the container's id to this file, which must not exist
     #[arg(long, value_name = "FILE")]
     cidfile: Option<PathBuf>,
@@ -52,7 +56,7 @@ pub(super) struct Options {
     help: Option<bool>,
     /// What is known and not taken.
     #[command(flatten)]
-    refused: refused::Refused,
+    refused: refused::Refused<refused::OfCreate>,
     /// Its program and what that finds.
     #[command(flatten)]
     pub(super) process: process::Process,
@@ -88,6 +92,14 @@ pub(super) struct Options {
     /// Program and arguments, instead of the image's own
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
+}
+
+/// A standard stream of the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Stream {
+    Stdin,
+    Stdout,
+    Stderr,
 }
 
 /// When to fetch the image.

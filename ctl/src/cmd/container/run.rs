@@ -9,7 +9,7 @@ use tonic::Code;
 
 use super::attach;
 use super::detach::Keys;
-use super::options::{Options, as_run};
+use super::options::{Options, Stream, as_run};
 use crate::cli::Global;
 use crate::client::Node;
 use crate::error::{CommandError, Kind};
@@ -26,9 +26,38 @@ pub struct Args {
     /// Keys that leave a terminal
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
     detach_keys: Keys,
+    /// Pass signals on; without it Ctrl-C leaves and the container goes on
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true)]
+    #[arg(default_missing_value = "true", action = clap::ArgAction::Set)]
+    sig_proxy: bool,
     /// What the container is to be.
     #[command(flatten)]
     options: Options,
+}
+
+impl Args {
+    /// What this side does with the container's streams.
+    fn session(&self) -> Result<attach::Options, CommandError> {
+        let (attach, process) = (&self.options.attach, &self.options.process);
+        let wrong = |message: &str| CommandError::new(Kind::Usage, message);
+        if self.detach && !attach.is_empty() {
+            return Err(wrong("--attach and --detach contradict each other"));
+        }
+        let sends = attach.contains(&Stream::Stdin);
+        if sends && !process.interactive {
+            return Err(wrong("--attach stdin sends nothing without --interactive (-i)"));
+        }
+        let mutes = |stream| !attach.is_empty() && !attach.contains(&stream);
+        Ok(attach::Options {
+            stdin: process.interactive && (attach.is_empty() || sends),
+            terminal: process.tty,
+            keep_signals: !self.sig_proxy,
+            keys: self.detach_keys,
+            // A terminal is one stream.
+            mute_stdout: mutes(Stream::Stdout) && !(process.tty && attach.contains(&Stream::Stderr)),
+            mute_stderr: mutes(Stream::Stderr),
+        })
+    }
 }
 
 /// Runs it.
@@ -36,8 +65,8 @@ pub struct Args {
 /// # Errors
 /// When it can't be created or started.
 pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, CommandError> {
-    let (stdin, terminal) = (args.options.process.interactive, args.options.process.tty);
-    if terminal && !args.detach && !terminal::stdin_is_terminal() {
+    let session = args.session()?;
+    if session.terminal && !args.detach && !terminal::stdin_is_terminal() {
         return Err(CommandError::new(Kind::Run, "standard input is no terminal, so --tty makes no sense")
             .hint("leave out --tty (-t), or run it from a terminal"));
     }
@@ -49,9 +78,13 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
         output::line(&id);
         return Ok(ExitCode::SUCCESS);
     }
-    let options = attach::Options { stdin, terminal, keys: args.detach_keys, ..attach::Options::default() };
-    let session = attach::open(&mut agent, &id, options).await.map_err(as_run)?;
+    let only_sends = session.mute_stdout && session.mute_stderr;
+    let session = attach::open(&mut agent, &id, session).await.map_err(as_run)?;
     start(&mut agent, &id, rm).await?;
+    if only_sends {
+        // As Docker does: nothing else comes that says which container it is.
+        output::line(&id);
+    }
     let code = session.run(global, agent, &id).await?;
     Ok(ExitCode::from(code))
 }

@@ -26,6 +26,21 @@ pub(super) struct Options {
     pub(super) keep_signals: bool,
     /// What takes the user away from a terminal.
     pub(super) keys: Keys,
+    /// Do not show what it writes to standard output.
+    pub(super) mute_stdout: bool,
+    /// Do not show what it writes to standard error.
+    pub(super) mute_stderr: bool,
+}
+
+impl Options {
+    /// Whether this side has nothing left to do once its input has ended.
+    fn only_sends(&self) -> bool {
+        self.stdin && self.mute_stdout && self.mute_stderr
+    }
+
+    fn shows(&self, stderr: bool) -> bool {
+        !(if stderr { self.mute_stderr } else { self.mute_stdout })
+    }
 }
 
 /// To the program.
@@ -123,9 +138,11 @@ pub(super) async fn relay(
     loop {
         tokio::select! {
             down = line.down.next() => match down {
-                Some(Ok(Down::Output { data, stderr })) => if output::bytes(&data, stderr).is_err() {
-                    return Ok(End::Reader);
-                },
+                Some(Ok(Down::Output { data, stderr })) => {
+                    if options.shows(stderr) && output::bytes(&data, stderr).is_err() {
+                        return Ok(End::Reader);
+                    }
+                }
                 Some(Ok(Down::Exited(code))) => return Ok(End::Exited(code)),
                 Some(Ok(Down::Nothing)) => {}
                 None => return Ok(End::Output),
@@ -136,6 +153,9 @@ pub(super) async fn relay(
                 // A failed send means that the stream is gone; `down` says so too.
                 Typed::Input(data) if data.is_empty() && input.source.is_none() => {
                     let _ = line.up.send(Up::StdinClosed).await;
+                    if options.only_sends() {
+                        return Ok(End::Left);
+                    }
                 }
                 Typed::Input(data) => drop(line.up.send(Up::Stdin(data)).await),
                 Typed::Leave(data) => {

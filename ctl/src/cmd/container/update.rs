@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use proto::v1::UpdateContainerRequest;
 
 use super::options::notation;
+use super::options::refused::{OfUpdate, Refused};
 use super::several::{Containers, each};
 use crate::cli::Global;
 use crate::cmd::service::spec;
@@ -46,6 +47,9 @@ pub struct Args {
     /// Start it again when it has ended: no, on-failure[:TIMES], always, unless-stopped
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
+    /// What is known and not taken.
+    #[command(flatten)]
+    refused: Refused<OfUpdate>,
     /// Which containers.
     #[command(flatten)]
     containers: Containers,
@@ -56,6 +60,7 @@ pub struct Args {
 /// # Errors
 /// When there is no such container, or the change makes no sense or does not fit what it uses.
 pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, CommandError> {
+    args.refused.check()?;
     let request = UpdateContainerRequest {
         container: String::new(),
         memory_bytes: args.memory,

@@ -2,31 +2,32 @@
 
 use proto::v1::{self, CreateContainerRequest};
 
+use super::gpus;
 use crate::error::{CommandError, Kind};
 
 /// Devices.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Devices")]
 pub(super) struct Devices {
-    /// A device of the host, or a directory of them: PATH[:PATH IN THE CONTAINER][:rwm]
+    /// A device of the host, or a directory of them: PATH[:PATH IN THE CONTAINER][:rwm]; or, by its CDI name,
+    /// VENDOR/CLASS=NAME
     #[arg(long, value_name = "DEVICE")]
     device: Vec<String>,
     /// Allow devices by number, such as "c 10:200 rwm"
     #[arg(long, value_name = "RULE")]
     device_cgroup_rule: Vec<String>,
-    /// Graphics processors (not taken)
-    #[arg(long, hide = true, value_name = "GPUS")]
+    /// Graphics processors: all, a number, or device=ID
+    #[arg(long, value_name = "GPUS", allow_hyphen_values = true)]
     gpus: Option<String>,
 }
 
 impl Devices {
     pub(super) fn fill(self, request: &mut CreateContainerRequest) -> Result<(), CommandError> {
-        if self.gpus.is_some() {
-            let text =
-                "--gpus is not taken: CDI specifications are not read yet; give the nodes with --device";
-            return Err(CommandError::new(Kind::Usage, text));
-        }
         let mut devices = v1::Devices { rules: self.device_cgroup_rule, ..v1::Devices::default() };
+        if let Some(text) = self.gpus {
+            let wrong = |message| CommandError::new(Kind::Usage, format!("--gpus {message}"));
+            devices.names = gpus::names(&text).map_err(wrong)?;
+        }
         for text in self.device {
             match text.starts_with('/') {
                 true => devices.devices.push(device(&text)),

@@ -59,6 +59,14 @@ pub(super) fn duration(text: &str) -> Result<std::time::Duration, String> {
     if text.is_empty() { Err(wrong()) } else { Ok(std::time::Duration::from_nanos(nanoseconds)) }
 }
 
+/// Reads a number of seconds; -1 is more than anybody waits for.
+pub(super) fn grace(text: &str) -> Result<u32, String> {
+    match text {
+        "-1" => Ok(u32::MAX),
+        _ => text.parse().map_err(|_| format!("{text:?} is no number of seconds; -1 never kills")),
+    }
+}
+
 /// Reads `NAME=SOFT[:HARD]`; one number is both, -1 or `unlimited` is no limit.
 pub(super) fn ulimit(text: &str) -> Result<Ulimit, String> {
     let expected =
@@ -113,6 +121,12 @@ mod tests {
         for bad in ["", "5", "s", "5x", "-1s", "1.5s", "99999999999999h"] {
             assert!(time(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_grace_period_may_have_no_end() {
+        assert_eq!((grace("7"), grace("-1")), (Ok(7), Ok(u32::MAX)));
+        assert!(grace("-2").is_err() && grace("").is_err() && grace("1s").is_err());
     }
 
     #[test]

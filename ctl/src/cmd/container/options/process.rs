@@ -41,8 +41,8 @@ pub(in crate::cmd::container) struct Process {
     /// The signal that asks it to end (default: the image's, else SIGTERM)
     #[arg(long, value_name = "SIGNAL", default_value = "", hide_default_value = true)]
     stop_signal: String,
-    /// How long it may take to end before it is killed (default 10)
-    #[arg(long, value_name = "SECONDS")]
+    /// How long it may take to end before it is killed (default 10); -1 for as long as it likes
+    #[arg(long, value_name = "SECONDS", value_parser = notation::grace, allow_hyphen_values = true)]
     stop_timeout: Option<u32>,
     /// Run a small process 1 that reaps what is left to it and passes signals on
     #[arg(long)]

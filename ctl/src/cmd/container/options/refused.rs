@@ -1,48 +1,110 @@
 //! Options of Docker's that are known and not taken, each with the reason: somebody who brings a command along
 //! learns why it can't work here, instead of "unexpected argument".
 
+use std::marker::PhantomData;
+
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::error::{CommandError, Kind};
+
+/// An option that is not taken.
+#[derive(Debug)]
+pub(in crate::cmd::container) struct Refusal {
+    name: &'static str,
+    /// A switch; all others are followed by a value.
+    is_switch: bool,
+    reason: &'static str,
+}
+
+const fn valued(name: &'static str, reason: &'static str) -> Refusal {
+    Refusal { name, is_switch: false, reason }
+}
+
+const fn switch(name: &'static str, reason: &'static str) -> Refusal {
+    Refusal { name, is_switch: true, reason }
+}
 
 const OTHER_NETWORKS: &str = "there is one network, the host's bridge, with addresses of its own choice";
 const WINDOWS: &str = "it is an option for Windows containers";
 const REAL_TIME: &str = "no cgroup above the container's has real-time budget to hand down; for real-time priority use \
                          --cap-add SYS_NICE --ulimit rtprio=99 --userns host";
+const KERNEL_MEMORY: &str = "Linux 5.4 gave it up; --memory counts the kernel's memory too";
+const WEIGHT: &str =
+    "the weight of a running container's disk accesses stays; make the container anew with it";
 
-/// Name and reason.
-const REFUSED: [(&str, &str); 21] = [
-    ("cpu-count", WINDOWS),
-    ("cpu-percent", WINDOWS),
-    ("cpu-rt-period", REAL_TIME),
-    ("cpu-rt-runtime", REAL_TIME),
-    ("disable-content-trust", "there is no content trust to disable; name images by digest to pin them"),
-    ("io-maxbandwidth", WINDOWS),
-    ("io-maxiops", WINDOWS),
-    ("ip", OTHER_NETWORKS),
-    ("ip6", OTHER_NETWORKS),
-    ("isolation", WINDOWS),
-    ("kernel-memory", "Linux 5.4 gave it up; --memory counts the kernel's memory too"),
-    ("link", "Docker gave it up; use --add-host, or a service, which is found by its name"),
-    ("link-local-ip", OTHER_NETWORKS),
-    ("mac-address", OTHER_NETWORKS),
-    ("net-alias", OTHER_NETWORKS),
-    ("network-alias", OTHER_NETWORKS),
-    ("runtime", "the agent is its own runtime; `ctl container run` has no other"),
-    ("storage-opt", "a limit of the root filesystem needs project quotas, which are not set up for it"),
-    ("use-api-socket", "it would give the container the whole host; mount a socket on purpose with --volume"),
-    ("kernel-memory-tcp", "Linux 5.4 gave it up; --memory counts the kernel's memory too"),
-    ("cgroup-manager", "cgroups are written directly; there is no manager to choose"),
-];
+/// The options of one verb that are not taken.
+pub(in crate::cmd::container) trait List {
+    /// All of them.
+    const ALL: &'static [Refusal];
+}
 
-/// Which of them were given.
+/// Of `run` and `create`.
 #[derive(Debug, Default)]
-pub(super) struct Refused(Vec<&'static str>);
+pub(in crate::cmd::container) struct OfCreate;
 
-impl clap::Args for Refused {
+impl List for OfCreate {
+    const ALL: &'static [Refusal] = &[
+        valued("cgroup-manager", "cgroups are written directly; there is no manager to choose"),
+        valued("cpu-count", WINDOWS),
+        valued("cpu-percent", WINDOWS),
+        valued("cpu-rt-period", REAL_TIME),
+        valued("cpu-rt-runtime", REAL_TIME),
+        switch(
+            "disable-content-trust",
+            "there is no content trust to disable; name images by digest to pin them",
+        ),
+        valued("io-maxbandwidth", WINDOWS),
+        valued("io-maxiops", WINDOWS),
+        valued("ip", OTHER_NETWORKS),
+        valued("ip6", OTHER_NETWORKS),
+        valued("isolation", WINDOWS),
+        valued("kernel-memory", KERNEL_MEMORY),
+        valued("kernel-memory-tcp", KERNEL_MEMORY),
+        valued("link", "Docker gave it up; use --add-host, or a service, which is found by its name"),
+        valued("link-local-ip", OTHER_NETWORKS),
+        valued("mac-address", OTHER_NETWORKS),
+        valued("net-alias", OTHER_NETWORKS),
+        valued("network-alias", OTHER_NETWORKS),
+        valued("runtime", "the agent is its own runtime; `ctl container run` has no other"),
+        valued(
+            "storage-opt",
+            "a limit of the root filesystem needs project quotas, which are not set up for it",
+        ),
+        switch(
+            "use-api-socket",
+            "it would give the container the whole host; mount a socket on purpose with --volume",
+        ),
+    ];
+}
+
+/// Of `update`.
+#[derive(Debug, Default)]
+pub(in crate::cmd::container) struct OfUpdate;
+
+impl List for OfUpdate {
+    const ALL: &'static [Refusal] = &[
+        valued("blkio-weight", WEIGHT),
+        valued("cpu-rt-period", REAL_TIME),
+        valued("cpu-rt-runtime", REAL_TIME),
+        valued("kernel-memory", KERNEL_MEMORY),
+    ];
+}
+
+/// Which of a list were given.
+#[derive(Debug, Default)]
+pub(in crate::cmd::container) struct Refused<L> {
+    given: Vec<&'static Refusal>,
+    list: PhantomData<L>,
+}
+
+impl<L: List> clap::Args for Refused<L> {
     fn augment_args(command: Command) -> Command {
-        REFUSED.iter().fold(command, |command, (name, _)| {
-            command.arg(Arg::new(*name).long(*name).hide(true).num_args(0..=1).action(ArgAction::Append))
+        L::ALL.iter().fold(command, |command, refusal| {
+            let argument = Arg::new(refusal.name).long(refusal.name).hide(true);
+            command.arg(match refusal.is_switch {
+                true => argument.action(ArgAction::SetTrue),
+                false => argument.action(ArgAction::Append).allow_hyphen_values(true),
+            })
         })
     }
 
@@ -51,10 +113,14 @@ impl clap::Args for Refused {
     }
 }
 
-impl clap::FromArgMatches for Refused {
+impl<L: List> clap::FromArgMatches for Refused<L> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let given = |name: &&str| matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine);
-        Ok(Self(REFUSED.map(|(name, _)| name).into_iter().filter(given).collect()))
+        let by_hand = Some(clap::parser::ValueSource::CommandLine);
+        let given = L::ALL.iter().filter(|refusal| {
+            let is_off = || refusal.is_switch && !matches.get_flag(refusal.name);
+            matches.value_source(refusal.name) == by_hand && !is_off()
+        });
+        Ok(Self { given: given.collect(), list: PhantomData })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -63,13 +129,14 @@ impl clap::FromArgMatches for Refused {
     }
 }
 
-impl Refused {
+impl<L: List> Refused<L> {
     /// The first of them as an error.
-    pub(super) fn check(&self) -> Result<(), CommandError> {
-        let reason = |name: &str| REFUSED.iter().find(|(known, _)| *known == name).map(|(_, reason)| *reason);
-        match self.0.first() {
-            Some(name) => {
-                let reason = reason(name).unwrap_or_default();
+    ///
+    /// # Errors
+    /// When one was given.
+    pub(in crate::cmd::container) fn check(&self) -> Result<(), CommandError> {
+        match self.given.first() {
+            Some(Refusal { name, reason, .. }) => {
                 Err(CommandError::new(Kind::Usage, format!("--{name} is not taken: {reason}")))
             }
             None => Ok(()),
@@ -83,20 +150,29 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_refused_option_says_why() {
-        for (name, reason) in REFUSED {
-            let command = Refused::augment_args(Command::new("run"));
-            let matches = command.get_matches_from(["run", &format!("--{name}"), "x"]);
-            let refused = Refused::from_arg_matches(&matches).expect("they parse");
+    fn each_says_why<L: List>() {
+        for refusal in L::ALL {
+            let command =
+                Refused::<L>::augment_args(Command::new("run").arg(Arg::new("image").required(true)));
+            let option = format!("--{}", refusal.name);
+            let value: &[&str] = if refusal.is_switch { &[] } else { &["-1"] };
+            let line = [&["run", &option], value, &["image"]].concat();
+            let matches = command.try_get_matches_from(line).expect("it parses, and leaves the image alone");
+            let refused = Refused::<L>::from_arg_matches(&matches).expect("it parses");
             let error = refused.check().unwrap_err().to_string();
-            assert!(error.contains(name) && error.contains(reason), "{error}");
+            assert!(error.contains(refusal.name) && error.contains(refusal.reason), "{error}");
         }
     }
 
     #[test]
+    fn a_refused_option_says_why() {
+        each_says_why::<OfCreate>();
+        each_says_why::<OfUpdate>();
+    }
+
+    #[test]
     fn without_one_nothing_is_refused() {
-        let matches = Refused::augment_args(Command::new("run")).get_matches_from(["run"]);
-        assert!(Refused::from_arg_matches(&matches).expect("they parse").check().is_ok());
+        let matches = Refused::<OfCreate>::augment_args(Command::new("run")).get_matches_from(["run"]);
+        assert!(Refused::<OfCreate>::from_arg_matches(&matches).expect("they parse").check().is_ok());
     }
 }
