@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) mod admit;
 pub(crate) mod again;
 pub mod attach;
 pub(crate) mod commit;

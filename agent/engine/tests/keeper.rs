@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use agent_runtime::cgroup::Cgroup;
-use agent_runtime::container::{ContainerSpec, LogPolicy, Rootfs, SeccompPolicy, WindowSize};
+use agent_runtime::container::{ContainerSpec, ExecSpec, LogPolicy, Rootfs, SeccompPolicy, WindowSize};
 use agent_runtime::defaults;
 use agent_runtime::keeper::client::{Client, ClientError, Event};
 use agent_runtime::keeper::protocol::ErrorKind;
@@ -339,6 +339,52 @@ fn garbage_and_vanishing_clients_leave_no_trace() {
     assert_eq!(refused(client.delete("one").unwrap_err()), ErrorKind::State);
     assert_eq!(refused(client.kill("one", 999).unwrap_err()), ErrorKind::Invalid);
     assert_eq!(refused(scratch.client().shutdown(false).unwrap_err()), ErrorKind::State);
+}
+
+/// A further process that is held runs at the word of who asked for it, of nobody else, and ends with them.
+#[test]
+fn a_held_process_waits_for_its_client_and_ends_with_it() {
+    let scratch = Scratch::new();
+    let (mut client, mut other) = (scratch.client(), scratch.client());
+    let container = scratch.spec("c", "sleep 100");
+    client.create(&container, None).unwrap();
+    client.start("c").unwrap();
+    let further = |id: &str| {
+        let mut process = container.oci.process().clone().unwrap();
+        process.set_args(Some(
+            ["/bin/busybox", "sh", "-c", "echo > /tmp/ran; sleep 100"].map(str::to_owned).to_vec(),
+        ));
+        ExecSpec {
+            id: id.to_owned(),
+            process,
+            terminal: None,
+            open_stdin: false,
+            seccomp: SeccompPolicy::Default,
+            profile: None,
+        }
+    };
+    let (pid, held) = client.exec_held("c", &further("e1"), None).unwrap();
+    let program = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    // Until then it is a copy of the keeper, and says so.
+    let runs = |pid: i32| !program(pid).is_empty() && !program(pid).contains("keeper");
+    assert!(held && !runs(pid), "{}", program(pid));
+    assert!(matches!(other.let_in("e1"), Err(ClientError::Refused { kind: ErrorKind::State, .. })));
+    assert!(!runs(pid) && !program(pid).is_empty());
+    client.let_in("e1").unwrap();
+    assert!(runs(pid), "{}", program(pid));
+    assert!(matches!(client.let_in("e1"), Err(ClientError::Refused { kind: ErrorKind::State, .. })));
+    let (lost, _) = client.exec_held("c", &further("e2"), None).unwrap();
+    drop(client);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !program(lost).is_empty() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(program(lost).is_empty() && runs(pid), "{} {}", program(lost), program(pid));
+    assert!(matches!(other.let_in("e2"), Err(ClientError::Refused { kind: ErrorKind::NotFound, .. })));
+    assert!(matches!(
+        other.exec_held("c", &ExecSpec { terminal: None, ..further("e1") }, None),
+        Err(ClientError::Refused { kind: ErrorKind::Exists, .. })
+    ));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! planner, so that one bug does not hide in both; a [`Mismatch`] is where they differ.
 //!
 //! Who runs it, and when: the agent, another process than the keeper that made the container, while the
-//! container's process waits at its gate. Everything is final there: `execve` of a user 0 only adds up the
+//! container's process waits at its gate; and again for each further process that is sent into it. Everything is final there: `execve` of a user 0 only adds up the
 //! bounding set again, which is compared too, and with `no_new_privs` no file grants more. The process is read
 //! through one descriptor of `/proc/PID`, which stays this process's whatever becomes of its number; that it is
 //! the right one is seen from its parent and its cgroup, which are compared as well.
@@ -24,7 +24,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::container::ContainerSpec;
+use crate::container::{ContainerSpec, ExecSpec};
 pub use read::HostView;
 
 /// One property that is not as asked.
@@ -68,6 +68,14 @@ pub enum AttestError {
     },
 }
 
+impl AttestError {
+    /// Whether there was nothing to read, because the process has ended.
+    pub fn has_ended(&self) -> bool {
+        let gone = |code: Option<i32>| matches!(code, Some(libc::ENOENT | libc::ESRCH));
+        matches!(self, AttestError::Unreadable { source, .. } if gone(source.raw_os_error()))
+    }
+}
+
 fn listed(mismatches: &[Mismatch]) -> String {
     mismatches.iter().map(Mismatch::to_string).collect::<Vec<_>>().join("; ")
 }
@@ -86,8 +94,28 @@ pub fn attest(
     let unreadable = |(object, source)| AttestError::Unreadable { object, pid, source };
     let expected = expected::of(spec, &read::outside(spec, netns).map_err(unreadable)?);
     let observed = read::observe(pid, &expected).map_err(unreadable)?;
-    match compare::compare(&expected, &observed, host) {
-        mismatches if mismatches.is_empty() => Ok(()),
-        mismatches => Err(AttestError::Differs(mismatches)),
-    }
+    verdict(compare::compare(&expected, &observed, host))
+}
+
+/// Compares the process `pid`, which waits at the gate of a further process made from `exec`, with `exec` and with
+/// the container made from `spec`, whose first process is `first`. The container's mounts and limits were compared
+/// when it was started, and may be others since; what the process shares with its first one is compared instead.
+///
+/// # Errors
+/// When anything differs, or cannot be read: that is also so when the container ends meanwhile.
+pub fn attest_exec(
+    spec: &ContainerSpec,
+    exec: &ExecSpec,
+    pid: i32,
+    first: i32,
+    host: &HostView,
+) -> Result<(), AttestError> {
+    let unreadable = |pid| move |(object, source)| AttestError::Unreadable { object, pid, source };
+    let expected = expected::of_exec(spec, exec, &read::joined(first).map_err(unreadable(first))?);
+    let observed = read::observe(pid, &expected).map_err(unreadable(pid))?;
+    verdict(compare::compare_exec(&expected, &observed, host))
+}
+
+fn verdict(mismatches: Vec<Mismatch>) -> Result<(), AttestError> {
+    if mismatches.is_empty() { Ok(()) } else { Err(AttestError::Differs(mismatches)) }
 }

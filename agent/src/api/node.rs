@@ -20,6 +20,7 @@ pub(super) fn get(api: &Api) -> v1::GetNodeResponse {
         keeper_pid: u32::try_from(api.engine.keeper_pid()).unwrap_or_default(),
         attested_starts: attested.checked,
         failed_attestations: attested.failed,
+        attested_execs: attested.execs,
     }
 }
 

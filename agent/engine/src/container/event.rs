@@ -25,8 +25,11 @@ pub enum ContainerEventKind {
     Created,
     /// Its first process runs.
     Started,
-    /// It was about to start, and was stopped because the kernel did not show it confined as asked.
+    /// It, or a further process in it, was about to start, and was stopped because the kernel did not show it
+    /// confined as asked.
     AttestFailed {
+        /// Of the further process, if it was one.
+        exec: Option<String>,
         /// What was asked for and what was found.
         reason: String,
     },
@@ -99,7 +102,11 @@ impl ContainerEventKind {
         match self {
             Self::Created => plain("create"),
             Self::Started => plain("start"),
-            Self::AttestFailed { reason } => ("attest_failed".to_owned(), vec![("reason", reason.clone())]),
+            Self::AttestFailed { exec, reason } => {
+                let exec = exec.iter().map(|exec| ("execID", exec.clone()));
+                let attributes = exec.chain([("reason", reason.clone())]).collect();
+                ("attest_failed".to_owned(), attributes)
+            }
             Self::OutOfMemory => plain("oom"),
             Self::Exited(exit) => ("die".to_owned(), vec![("exitCode", exit.code.to_string())]),
             Self::Stopped => plain("stop"),

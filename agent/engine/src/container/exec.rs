@@ -11,13 +11,14 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_runtime::capabilities::CapSet;
-use agent_runtime::container::{ExecSpec, SeccompPolicy};
+use agent_runtime::container::{ContainerSpec, ExecSpec, SeccompPolicy};
 use agent_runtime::keeper::client::{Client, ClientError};
 use agent_runtime::keeper::protocol::ErrorKind;
 use agent_runtime::keeper::{ExecStatus, Exit};
 use oci_spec::runtime::{LinuxCapabilities, Process, User};
 use tokio::sync::watch;
 
+use super::admit::Further;
 use super::attach::Attachment;
 use super::create::{blocking, now_ms};
 use super::record::{Entry, Record, short};
@@ -153,7 +154,7 @@ impl Inner {
         check(&config)?;
         let id = identity::new_id().map_err(|error| EngineError::file("read", "/dev/urandom", error))?;
         let record = self.running_record(entry).await?;
-        let spec = self.exec_spec(record, &id, &config).await?;
+        let (container, spec) = self.exec_spec(record, &id, &config).await?;
         let (ours, theirs) = match config.attach {
             true => UnixStream::pair()
                 .map(|(ours, theirs)| (Some(ours), Some(theirs)))
@@ -174,19 +175,8 @@ impl Inner {
             quiet: config.quiet,
             state: watch::Sender::new((0, None)),
         });
-        let container = entry.id.clone();
-        let ask = move |client: &mut Client| client.exec(&container, &spec, theirs.as_ref().map(AsFd::as_fd));
-        let pid = match self.keeper.run(config_trace(entry), ask).await {
-            Ok(Ok(pid)) => pid,
-            Ok(Err(error)) => {
-                self.execs.forget(&id);
-                return Err(exec_failed(entry, &error));
-            }
-            Err(error) => {
-                self.execs.forget(&id);
-                return Err(error);
-            }
-        };
+        let further = Further { spec, container, socket: theirs };
+        let pid = self.admit(entry, further).await.inspect_err(|_| self.execs.forget(&id))?;
         exec.state.send_modify(|state| state.0 = pid);
         if !config.quiet {
             self.tell(entry, ContainerEventKind::ExecStarted { exec: id, command });
@@ -211,7 +201,7 @@ impl Inner {
         record: Record,
         id: &str,
         config: &ExecConfig,
-    ) -> Result<ExecSpec, EngineError> {
+    ) -> Result<(ContainerSpec, ExecSpec), EngineError> {
         let mounts = self.snapshots.prepare(&record.id, &record.layers, record.ids()).await?;
         let identity = match config.user.is_empty() {
             true => record.identity.clone(),
@@ -236,14 +226,15 @@ impl Inner {
         fill(&mut process, config);
         let size = config.window.unwrap_or(WindowSize { rows: 24, columns: 80 });
         let profile = container.oci.linux().as_ref().and_then(|linux| linux.seccomp().clone());
-        Ok(ExecSpec {
+        let spec = ExecSpec {
             id: id.to_owned(),
             process,
             terminal: config.terminal.then_some(size),
             open_stdin: config.open_stdin,
             seccomp: if config.privileged { SeccompPolicy::Unconfined } else { container.seccomp },
             profile: profile.filter(|_| !config.privileged),
-        })
+        };
+        Ok((container, spec))
     }
 
     /// The output of a further process from now on, and its input.
@@ -319,10 +310,6 @@ impl Inner {
     }
 }
 
-fn config_trace(entry: &Entry) -> Option<String> {
-    entry.live().record.config.traceparent.clone()
-}
-
 fn check(config: &ExecConfig) -> Result<(), EngineError> {
     if config.command.first().is_none_or(String::is_empty) {
         return Err(EngineError::invalid("command", "say which program to run in the container"));
@@ -371,17 +358,4 @@ fn fill(process: &mut Process, config: &ExecConfig) {
             .set_ambient(None);
         process.set_capabilities(Some(capabilities));
     }
-}
-
-fn exec_failed(entry: &Entry, error: &ClientError) -> EngineError {
-    let exit_code = match error {
-        ClientError::Refused { kind: ErrorKind::NoProgram, .. } => 127,
-        ClientError::Refused { kind: ErrorKind::NotExecutable, .. } => 126,
-        ClientError::Refused { kind: ErrorKind::State | ErrorKind::NotFound, .. } => {
-            let needs = "a process can only be run in a running one";
-            return EngineError::State { id: short(&entry.id), state: entry.state(), needs };
-        }
-        _ => 125,
-    };
-    EngineError::Exec { id: short(&entry.id), reason: error.to_string(), exit_code }
 }

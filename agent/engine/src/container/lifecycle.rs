@@ -28,7 +28,7 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// After SIGKILL a container is gone at once, unless the kernel holds it.
 const AFTER_KILL: Duration = Duration::from_secs(30);
 
-const SIGKILL: i32 = 9;
+pub(super) const SIGKILL: i32 = 9;
 
 type Timings = Vec<(String, u64)>;
 
@@ -153,7 +153,7 @@ impl Inner {
             Err(Failed::Engine(error)) => return Err(error),
             Err(Failed::Attestation(error)) => {
                 tracing::error!(container = entry.id, %error, "a container was stopped before its program ran");
-                self.tell(entry, ContainerEventKind::AttestFailed { reason: error.to_string() });
+                self.tell(entry, ContainerEventKind::AttestFailed { exec: None, reason: error.to_string() });
                 let reason = format!("{error}; its program was not run, please report this as a bug");
                 return Err(EngineError::Start { id: short_id, reason, exit_code: 125 });
             }

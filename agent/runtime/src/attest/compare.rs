@@ -16,6 +16,18 @@ pub(super) fn compare(expected: &Expected, observed: &Observed, host: &HostView)
     found
 }
 
+/// As [`compare`], of a process that was sent into a running container.
+pub(super) fn compare_exec(expected: &Expected, observed: &Observed, host: &HostView) -> Vec<Mismatch> {
+    let mut found = Vec::new();
+    identity(expected, observed, host, &mut found);
+    confinement(expected, observed, &mut found);
+    namespaces(expected, observed, host, &mut found);
+    cgroups(expected, observed, host, &mut found);
+    limits(expected, observed, &mut found);
+    compare_mounts::root(expected, observed, host, &mut found);
+    found
+}
+
 fn identity(expected: &Expected, observed: &Observed, host: &HostView, found: &mut Vec<Mismatch>) {
     let status = &observed.status;
     for missing in &status.missing {

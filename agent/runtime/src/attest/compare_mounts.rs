@@ -54,7 +54,8 @@ fn at<'a>(path: &str, observed: &'a Observed) -> Option<&'a Mount> {
     }
 }
 
-fn root(expected: &Expected, observed: &Observed, host: &HostView, found: &mut Vec<Mismatch>) {
+/// That the process's root and working directory are the container's.
+pub(super) fn root(expected: &Expected, observed: &Observed, host: &HostView, found: &mut Vec<Mismatch>) {
     let Some(mount) = observed.mounts.visible("/") else {
         found.push(Mismatch::new("mount /", "the container's root filesystem", "none"));
         return;

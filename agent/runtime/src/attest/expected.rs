@@ -2,14 +2,14 @@
 //!
 //! Derived from the specification alone, never through the planner: what the planner gets wrong must differ here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use oci_spec::runtime::{Capability, LinuxIdMapping, LinuxNamespaceType, Mount, PosixRlimitType, Process};
 
 use super::mounts::Mounts;
 use crate::capabilities::CapSet;
-use crate::container::{ContainerSpec, Rootfs, SeccompPolicy};
+use crate::container::{ContainerSpec, ExecSpec, Rootfs, SeccompPolicy};
 
 /// The whole promise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -156,6 +156,24 @@ pub(super) fn of(spec: &ContainerSpec, outside: &Outside) -> Expected {
             }
         }
     }
+    expected
+}
+
+/// What is promised of a further process: who it is by its own specification, where it is by its container's, whose
+/// first process is in the namespaces `joined`.
+pub(super) fn of_exec(
+    spec: &ContainerSpec,
+    exec: &ExecSpec,
+    joined: &BTreeMap<&'static str, u64>,
+) -> Expected {
+    let mut expected = Expected::default();
+    let linux = spec.oci.linux().clone().unwrap_or_default();
+    expected.uid_map = runs(linux.uid_mappings().as_deref());
+    expected.gid_map = runs(linux.gid_mappings().as_deref());
+    expected.add_process(&exec.process);
+    expected.filtered = exec.profile.is_some() || exec.seccomp != SeccompPolicy::Unconfined;
+    expected.namespaces = joined.iter().map(|(kind, inode)| (*kind, Namespace::Given(*inode))).collect();
+    expected.cgroup = linux.cgroups_path().clone().unwrap_or_default().display().to_string();
     expected
 }
 

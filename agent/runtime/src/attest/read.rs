@@ -93,14 +93,23 @@ pub(super) fn outside(spec: &ContainerSpec, netns: Option<BorrowedFd<'_>>) -> Re
     Ok(outside)
 }
 
+/// The namespaces of the process `first`, which a further one is to join.
+pub(super) fn joined(first: i32) -> Result<BTreeMap<&'static str, u64>, Failure> {
+    namespaces(&open(first)?).map_err(|error| ("ns".to_owned(), error))
+}
+
+fn open(pid: i32) -> Result<OwnedFd, Failure> {
+    rustix::fs::openat(CWD, format!("/proc/{pid}"), FOLDER, Mode::empty())
+        .map_err(|error| ("/proc".to_owned(), error.into()))
+}
+
 /// Reads everything that `expected` speaks of.
 pub(super) fn observe(pid: i32, expected: &Expected) -> Result<Observed, Failure> {
     let of = |object: &str| {
         let object = object.to_owned();
         move |error: io::Error| (object, error)
     };
-    let process = rustix::fs::openat(CWD, format!("/proc/{pid}"), FOLDER, Mode::empty())
-        .map_err(|error| ("/proc".to_owned(), error.into()))?;
+    let process = open(pid)?;
     let file = |name: &str| text(&process, name).map_err(of(name));
     let mut observed = Observed {
         status: Status::parse(&file("status")?),

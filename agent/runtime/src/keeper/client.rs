@@ -157,7 +157,7 @@ impl Client {
             Request::Create { spec: Box::new(spec.clone()), netns: netns.is_some(), mounts: mounts.len() };
         let descriptors: Vec<BorrowedFd<'_>> = netns.into_iter().chain(mounts.iter().copied()).collect();
         match self.ask(request, &descriptors)? {
-            Reply::Created { pid, timings } => Ok(Created { pid, timings }),
+            Reply::Created { pid, timings, .. } => Ok(Created { pid, timings }),
             other => Err(out_of_turn(&other)),
         }
     }
@@ -219,13 +219,50 @@ impl Client {
         spec: &ExecSpec,
         socket: Option<BorrowedFd<'_>>,
     ) -> Result<i32, ClientError> {
+        self.ask_exec(container, spec, socket, false).map(|(pid, _)| pid)
+    }
+
+    /// As [`Client::exec`], but the process stops before its program, for [`Client::let_in`] on this client: when
+    /// this connection ends first, so does the process. Answers its process id, and whether it is held: a keeper
+    /// of an earlier build runs the program at once.
+    ///
+    /// # Errors
+    /// As [`Client::exec`], but for the program.
+    pub fn exec_held(
+        &mut self,
+        container: &str,
+        spec: &ExecSpec,
+        socket: Option<BorrowedFd<'_>>,
+    ) -> Result<(i32, bool), ClientError> {
+        self.ask_exec(container, spec, socket, true)
+    }
+
+    /// Lets a further process that is held execute its program; answers when it does.
+    ///
+    /// # Errors
+    /// When it has ended meanwhile, or the program cannot be run; then nothing of it is left.
+    pub fn let_in(&mut self, exec: &str) -> Result<(), ClientError> {
+        match self.ask(Request::Start { id: exec.to_owned() }, &[])? {
+            Reply::Created { .. } => Ok(()),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    fn ask_exec(
+        &mut self,
+        container: &str,
+        spec: &ExecSpec,
+        socket: Option<BorrowedFd<'_>>,
+        hold: bool,
+    ) -> Result<(i32, bool), ClientError> {
         let request = Request::Exec {
             container: container.to_owned(),
             spec: Box::new(spec.clone()),
             attach: socket.is_some(),
+            hold,
         };
         match self.ask(request, socket.as_slice())? {
-            Reply::Created { pid, .. } => Ok(pid),
+            Reply::Created { pid, held, .. } => Ok((pid, held)),
             other => Err(out_of_turn(&other)),
         }
     }

@@ -41,8 +41,20 @@ pub(crate) struct Entering {
     pub(crate) streams: Option<Streams>,
     /// Who is to be told; gone once that is done.
     pub(crate) asker: Option<u64>,
+    pub(crate) gate: Gate,
     /// It failed: its end is nobody's news.
     pub(crate) failed: bool,
+}
+
+/// What becomes of a process at its gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// It goes on at once.
+    Open,
+    /// It is to wait for the word of whoever asked for it.
+    Hold,
+    /// It waits for the word of this client, and ends with that one's connection.
+    Held(u64),
 }
 
 /// A process that runs its program.

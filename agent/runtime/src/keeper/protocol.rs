@@ -50,9 +50,9 @@ pub enum Request {
         #[serde(default)]
         mounts: usize,
     },
-    /// Let a created container exec its program.
+    /// Let a created container, or a further process that is held, execute its program.
     Start {
-        /// Of which container.
+        /// Of which container, or which further process.
         id: String,
     },
     /// Send a signal to a container's first process, or to a further one.
@@ -84,6 +84,10 @@ pub enum Request {
         spec: Box<ExecSpec>,
         /// Whether a stream socket comes along that is attached from the first byte.
         attach: bool,
+        /// Whether it is to wait at its gate for [`Request::Start`] with its id, on the same connection, which
+        /// it does not outlive. Answered when it stands there.
+        #[serde(default)]
+        hold: bool,
     },
     /// Forget how a further process ended.
     ForgetExec {
@@ -123,6 +127,9 @@ pub enum Reply {
         pid: i32,
         /// Steps and what each took, in microseconds.
         timings: Vec<(String, u64)>,
+        /// Of a further process: whether it waits at its gate. A keeper that cannot hold one does not say so.
+        #[serde(default)]
+        held: bool,
     },
     /// To what has no other answer.
     Done,

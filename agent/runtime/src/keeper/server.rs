@@ -215,9 +215,7 @@ impl Server {
     fn drop_client(&mut self, token: u64) {
         if let Some(client) = self.clients.remove(&token) {
             self.poller.close(client.socket);
-            if client.waiting {
-                self.give_up_joining(token);
-            }
+            self.give_up_joining(token);
         }
     }
 

@@ -53,6 +53,8 @@ pub enum Progress {
     Waiting,
     /// Its standard streams are made.
     Streams(Ends),
+    /// It waits at its gate, all of it made: what it is can be read from outside, and [`Joining::go`] lets it on.
+    AtGate,
     /// It executes its program, or something has killed it in that moment.
     Runs,
 }
@@ -140,9 +142,7 @@ impl Joining {
                     .map_err(|error| failed("find-child", format!("/proc/{}", self.pid), error))
                     .and_then(|()| Ok(host.run(&self.at_gate, &mut Timings::default())?));
                 at_gate?;
-                self.channel.send(&ToInit::Go, &[]).map_err(lost)?;
-                self.went = true;
-                Ok(Progress::Waiting)
+                Ok(Progress::AtGate)
             }
             Some((FromInit::Failed { step, object, errno }, _)) => {
                 Err(step_failed(&step, object, errno).into())
@@ -157,6 +157,16 @@ impl Joining {
             None if self.went => Ok(Progress::Runs),
             None => Err(silent(&self.program).into()),
         }
+    }
+
+    /// Opens its gate. [`Joining::advance`] tells whether its program could be executed.
+    ///
+    /// # Errors
+    /// When it has ended meanwhile.
+    pub fn go(&mut self) -> Result<(), StartError> {
+        self.channel.send(&ToInit::Go, &[]).map_err(|source| StartError::Lost { source })?;
+        self.went = true;
+        Ok(())
     }
 }
 

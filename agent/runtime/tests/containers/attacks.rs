@@ -17,6 +17,44 @@ use oci_spec::runtime::{
 
 use crate::lab::{Lab, Ran};
 
+/// What became of a table of attacks, each on a line that the runner of the mutants (`tests/engine/mutants/run`) looks
+/// for.
+#[derive(Default)]
+struct Outcome {
+    all: usize,
+    beaten: usize,
+    lines: Vec<String>,
+}
+
+impl Outcome {
+    /// The attack `name`: it succeeded against the defence, and where there is none.
+    fn add(&mut self, name: &str, beaten: bool, possible: bool, seen: &dyn std::fmt::Debug) {
+        self.all += 1;
+        if beaten {
+            self.beaten += 1;
+            self.lines.push(format!("beaten: {name}\n    {seen:?}"));
+        }
+        if !possible {
+            self.lines.push(format!("powerless: {name}: it fails also without the defence\n    {seen:?}"));
+        }
+    }
+
+    /// Fails when anything is not as it should be.
+    #[track_caller]
+    fn finish(mut self) {
+        if self.all == self.beaten {
+            self.lines.push("beaten: *".to_owned());
+        }
+        assert!(
+            self.lines.is_empty(),
+            "{} of {} attacks succeed\n{}",
+            self.beaten,
+            self.all,
+            self.lines.join("\n")
+        );
+    }
+}
+
 /// Capabilities that the harmless half of these attacks needs.
 const STRONG: [Capability; 9] = [
     Capability::SysAdmin,

@@ -32,6 +32,7 @@ fn send(lab: &Lab, container: &Running, spec: &ExecSpec) -> Result<Sent, JoinErr
         match joining.advance() {
             Ok(Progress::Waiting) => {}
             Ok(Progress::Streams(made)) => ends = made,
+            Ok(Progress::AtGate) => joining.go().expect("it waits"),
             Ok(Progress::Runs) => return Ok(Sent { pid: joining.pid, pidfd, ends }),
             Err(error) => break error,
         }

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod attest;
+mod attest_execs;
 mod calls;
 mod cgroups;
 mod confinement;

@@ -12,7 +12,7 @@ use super::poller::Target;
 use super::requests::Refused;
 use super::verbs::{attachable, in_state};
 use crate::container::ExecSpec;
-use crate::keeper::execution::{Entering, Execution, Running, Stage};
+use crate::keeper::execution::{Entering, Execution, Gate, Running, Stage};
 use crate::keeper::protocol::{ContainerState, ErrorKind, Reply};
 use crate::keeper::stream::Streams;
 use crate::keeper::{Exit, time};
@@ -23,6 +23,15 @@ const MAX_LIVING: usize = 256;
 /// So many ends are remembered for those who have not heard of them.
 const MAX_ENDED: usize = 1024;
 
+/// How a further process is asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// What came along to be attached, where something was to.
+    pub(super) socket: Option<Option<OwnedFd>>,
+    /// Whether it waits at its gate until it is let in.
+    pub(super) hold: bool,
+}
+
 impl Server {
     /// Sends a process into a container; answered when it runs or has failed.
     pub(super) fn exec(
@@ -30,10 +39,9 @@ impl Server {
         token: u64,
         container: &str,
         spec: &ExecSpec,
-        attach: bool,
-        descriptor: Option<OwnedFd>,
+        asked: Asked,
     ) -> Option<Result<Reply, Refused>> {
-        match self.send_in(token, container, spec, attach, descriptor) {
+        match self.send_in(token, container, spec, asked) {
             Ok(()) => {
                 if let Some(client) = self.clients.get_mut(&token) {
                     client.waiting = true;
@@ -44,15 +52,8 @@ impl Server {
         }
     }
 
-    fn send_in(
-        &mut self,
-        token: u64,
-        container: &str,
-        spec: &ExecSpec,
-        attach: bool,
-        descriptor: Option<OwnedFd>,
-    ) -> Result<(), Refused> {
-        let socket = if attach { Some(attachable(descriptor)?) } else { None };
+    fn send_in(&mut self, token: u64, container: &str, spec: &ExecSpec, asked: Asked) -> Result<(), Refused> {
+        let socket = asked.socket.map(attachable).transpose()?;
         if self.containers.contains_key(spec.id.as_str()) || self.executions.contains_key(spec.id.as_str()) {
             return Err(Refused::new(ErrorKind::Exists, format!("process {:?} exists", spec.id)));
         }
@@ -78,8 +79,10 @@ impl Server {
             .and_then(|()| self.poller.adopt(pidfd, Target::Execution(id.clone()), Some(EventFlags::IN)));
         // Without its descriptor the process is reaped as a stray: dropping `joining` ends it.
         let process = watched.map_err(|error| failed(&error))?;
+        let gate = if asked.hold { Gate::Hold } else { Gate::Open };
         let asker = Some(token);
-        let entering = Entering { process, joining, watch, socket, streams: None, asker, failed: false };
+        let entering =
+            Entering { process, joining, watch, socket, streams: None, asker, gate, failed: false };
         let stage = Stage::Joining(Box::new(entering));
         let terminal = spec.terminal.is_some();
         self.executions.insert(id.clone(), Execution { id, container, pid, terminal, stage });
@@ -96,6 +99,7 @@ impl Server {
         }
         match entering.joining.advance() {
             Ok(Progress::Waiting) => {}
+            Ok(Progress::AtGate) => self.at_gate(id),
             Ok(Progress::Runs) => self.runs(id),
             Ok(Progress::Streams(ends)) => {
                 let socket = entering.socket.take();
@@ -112,6 +116,50 @@ impl Server {
         }
     }
 
+    /// Everything is made: it goes on, or it is somebody's to look at first.
+    fn at_gate(&mut self, id: &Rc<str>) {
+        let Some(execution) = self.executions.get_mut(id) else { return };
+        let pid = execution.pid;
+        let Stage::Joining(entering) = &mut execution.stage else { return };
+        match (entering.gate, entering.asker) {
+            (Gate::Hold, Some(asker)) => {
+                entering.gate = Gate::Held(asker);
+                entering.asker = None;
+                self.reply(asker, &Reply::Created { pid, timings: Vec::new(), held: true });
+                self.settle_client(asker);
+            }
+            // Who asked has gone, and it was killed for that.
+            (Gate::Hold | Gate::Held(_), _) => {}
+            (Gate::Open, _) => {
+                if let Err(error) = entering.joining.go() {
+                    self.join_failed(id, &error.into());
+                }
+            }
+        }
+    }
+
+    /// Opens the gate of a process that is held; answered when it runs or has failed.
+    pub(super) fn let_in(&mut self, token: u64, id: &str) -> Option<Result<Reply, Refused>> {
+        let held = self.executions.get_mut(id).and_then(|execution| match &mut execution.stage {
+            Stage::Joining(entering) if entering.gate == Gate::Held(token) => Some((&execution.id, entering)),
+            _ => None,
+        });
+        let Some((id, entering)) = held else {
+            return Some(Err(Refused::new(
+                ErrorKind::State,
+                format!("process {id} waits for nobody's word"),
+            )));
+        };
+        let id = id.clone();
+        entering.gate = Gate::Open;
+        entering.asker = Some(token);
+        if let Some(client) = self.clients.get_mut(&token) {
+            client.waiting = true;
+        }
+        self.at_gate(&id);
+        None
+    }
+
     fn runs(&mut self, id: &str) {
         let Some(execution) = self.executions.get_mut(id) else { return };
         let pid = execution.pid;
@@ -124,7 +172,7 @@ impl Server {
             execution.stage = Stage::Running(Box::new(Running { process, streams }));
         }
         if let Some(asker) = asker {
-            self.reply(asker, &Reply::Created { pid, timings: Vec::new() });
+            self.reply(asker, &Reply::Created { pid, timings: Vec::new(), held: false });
             self.settle_client(asker);
         }
     }
@@ -145,11 +193,11 @@ impl Server {
         self.settle_client(asker);
     }
 
-    /// Nobody waits any more for a process that is not in yet: it need not come.
+    /// Who asked for a process that is not in yet has gone: it need not come.
     pub(super) fn give_up_joining(&mut self, token: u64) {
         for execution in self.executions.values_mut() {
             if let Stage::Joining(entering) = &mut execution.stage
-                && entering.asker == Some(token)
+                && (entering.asker == Some(token) || entering.gate == Gate::Held(token))
             {
                 entering.asker = None;
                 let _ = crate::sys::signal::send(entering.process.fd.as_fd(), libc::SIGKILL);

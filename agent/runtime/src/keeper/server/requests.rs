@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use super::Server;
+use super::execs::Asked;
 use crate::keeper::protocol::{ErrorKind, Message, Reply, Request, VERSION};
 
 /// Why a request failed.
@@ -47,12 +48,16 @@ impl Server {
                 let mounts = descriptors.split_off(usize::from(netns));
                 self.create(&spec, descriptors.first(), mounts, trace)
             }
+            Request::Start { id } if self.executions.contains_key(id.as_str()) => {
+                return self.let_in(token, &id);
+            }
             Request::Start { id } => self.start(&id, trace.as_deref()),
             Request::Kill { id, signal } => self.kill(&id, signal),
             Request::Resize { id, size } => self.resize(&id, size),
             Request::Attach { id } => self.attach(&id, descriptors.pop()),
-            Request::Exec { container, spec, attach } => {
-                return self.exec(token, &container, &spec, attach, descriptors.pop());
+            Request::Exec { container, spec, attach, hold } => {
+                let socket = attach.then(|| descriptors.pop());
+                return self.exec(token, &container, &spec, Asked { socket, hold });
             }
             Request::ForgetExec { id } => self.forget_exec(&id),
             Request::List => Ok(self.list()),

@@ -47,7 +47,7 @@ impl Server {
                 let all = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
                 timings.push(("keeper create".to_owned(), all));
                 self.journal.line(&format!("create {} pid={pid} us={all}", spec.id), trace.as_deref());
-                Ok(Reply::Created { pid, timings })
+                Ok(Reply::Created { pid, timings, held: false })
             }
             Err(error) => {
                 self.journal.line(&format!("create {} failed: {error}", spec.id), trace.as_deref());

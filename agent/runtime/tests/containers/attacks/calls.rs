@@ -1,7 +1,7 @@
 //! Calls into the kernel that no container has a use for. Each is made with arguments that do nothing where the
 //! kernel is reached: a null pointer, a descriptor that is none.
 
-use super::{privileged, ran};
+use super::{Outcome, privileged, ran};
 use crate::lab::Lab;
 use crate::probe::{self, Gate};
 
@@ -61,13 +61,14 @@ const CALLS: &[(&str, libc::c_long, [u32; 3])] = &[
 fn every_call_is_refused_by_the_filter_and_reaches_the_kernel_without_it() {
     let lab = Lab::new();
     let probe = lab.lower().join("bin/probe");
+    let mut outcome = Outcome::default();
     for (name, number, arguments) in CALLS {
         probe::write(&probe, Gate::X86_64, u32::try_from(*number).expect("a number"), *arguments);
-        assert_eq!(ran(&lab, &["probe"], |_| ()).code, EPERM, "{name}: not refused");
+        let defended = ran(&lab, &["probe"], |_| ()).code;
         let loosened = ran(&lab, &["probe"], privileged).code;
-        assert!(loosened != EPERM && loosened >= 0, "{name}: the kernel says {loosened} without the filter");
+        outcome.add(name, defended != EPERM, loosened != EPERM && loosened >= 0, &(defended, loosened));
     }
-    assert!(CALLS.len() >= 40);
+    outcome.finish();
 }
 
 #[test]
@@ -75,6 +76,7 @@ fn the_user_namespace_refuses_what_the_filter_would_have_let_through() {
     // Each wall alone holds: here the filter is gone and only the ids and capabilities are left.
     let lab = Lab::new();
     let probe = lab.lower().join("bin/probe");
+    let mut outcome = Outcome::default();
     for (name, number, arguments) in [
         ("reboot the host", libc::SYS_reboot, [0, 0, 0]),
         ("set the host's time", libc::SYS_clock_settime, [0, 0, 0]),
@@ -86,8 +88,9 @@ fn the_user_namespace_refuses_what_the_filter_would_have_let_through() {
         let alone = ran(&lab, &["probe"], super::unfiltered).code;
         // The time's address is looked at before the right to set it.
         let refused = alone == EPERM || (number == libc::SYS_clock_settime && alone == libc::EFAULT);
-        assert!(refused, "{name}: {alone}");
+        outcome.add(name, !refused, true, &alone);
     }
+    outcome.finish();
 }
 
 #[test]
