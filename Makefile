@@ -24,7 +24,7 @@ test: lint ## Run every test that finishes in CI's time; needs root
 	@$(CARGO) test --locked --workspace --no-fail-fast
 
 .PHONY: crash
-crash: ## Kill agent and keeper before each system call of each verb; needs root, takes half an hour
+crash: ## Kill agent and keeper before each system call of each verb; needs root, takes an hour
 	@tests/install test
 	@$(CARGO) build --locked --workspace --bins
 	@ROADSTEAD_CRASH=all $(CARGO) test --locked --package itest --test engine crash:: -- --nocapture
@@ -36,8 +36,10 @@ lint: ## Check formatting and lints
 	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 .PHONY: soak
-soak: ## Run the races of `make test` twenty times as long; needs root
+soak: ## Run races and 10,000 containers, and see that nothing grows; needs root, takes half an hour
 	@tests/install test
+	@$(CARGO) build --locked --workspace --bins
+	@SOAK_CYCLES=10000 $(CARGO) test --locked --package itest --test engine soak:: -- --nocapture
 	@RACE_STARTS=2000 $(CARGO) test --locked --package agent-runtime --test containers -- attacks::race
 
 .PHONY: mutants

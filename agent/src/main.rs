@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         return agent::oci::main(arguments);
     }
     let config = Config::parse();
+    agent_engine::share_arenas();
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -10,6 +10,7 @@ mod flags;
 mod health;
 mod life;
 mod restart;
+mod soak;
 mod update;
 mod verbs;
 mod volumes;

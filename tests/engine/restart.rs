@@ -67,6 +67,22 @@ fn policies_hold_across_kills_of_agent_and_keeper() {
 }
 
 #[test]
+fn a_command_waits_for_the_keeper_that_replaces_a_lost_one() {
+    let (scratch, host) = (scratch(), Host::new("replaced"));
+    let solo = Solo::start(&host, scratch.path());
+    for _ in 0..5 {
+        let keeper = solo.keeper_pid();
+        kill(keeper, "KILL");
+        wait::until("it is dead", SOON, || {
+            let dead = std::fs::read_link(format!("/proc/{keeper}/exe")).is_err();
+            if dead { Ok(()) } else { Err("it lives".to_owned()) }
+        });
+        run(&solo, "at-once", "no");
+        solo.ctl(&["container", "rm", "-f", "at-once"]);
+    }
+}
+
+#[test]
 fn a_pause_is_shown_and_a_stop_ends_it() {
     let (scratch, host) = (scratch(), Host::new("pause"));
     let solo = Solo::start(&host, scratch.path());

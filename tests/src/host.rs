@@ -40,6 +40,16 @@ impl Host {
         Self { name, address: None }
     }
 
+    /// Everything of the network is as after a restart of the host. What ran on it must have ended.
+    ///
+    /// # Panics
+    /// When the namespace cannot be made again.
+    pub fn restart(&self) {
+        ip(&format!("netns del {}", self.name));
+        ip(&format!("netns add {}", self.name));
+        ip(&format!("-n {} link set lo up", self.name));
+    }
+
     /// A command that runs on this host. `ip netns exec` would hide the cgroups
     /// behind a fresh /sys, so the namespace is entered alone.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {

@@ -118,15 +118,18 @@ fn processes(root: &Path) -> impl Iterator<Item = String> + use<> {
     processes_in_cgroups(root).into_iter().map(|(pid, line)| format!("process {pid} {}", line.join(" ")))
 }
 
-fn mounts(root: &Path) -> impl Iterator<Item = String> + use<> {
-    let root = root.to_owned();
-    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let paths: Vec<String> =
-        text.lines().filter_map(|line| line.split(' ').nth(4)).map(str::to_owned).collect();
-    paths
-        .into_iter()
-        .filter(move |path| Path::new(path).starts_with(&root))
-        .map(|path| format!("mount {path}"))
+/// Those that this process sees, and those that the agent sees: it may have a mount namespace of its own.
+fn mounts(root: &Path) -> BTreeSet<String> {
+    let is_agent = |line: &[String]| {
+        line.first().is_some_and(|word| word.ends_with("/agent"))
+            && line.get(1).is_none_or(|word| word != "keeper")
+    };
+    let ours = crate::dev::processes_of(root).into_iter().filter(|(_, line)| is_agent(line));
+    let tables = ours.map(|(pid, _)| format!("/proc/{pid}/mountinfo"));
+    let tables = tables.chain(["/proc/self/mountinfo".to_owned()]);
+    let text: String = tables.filter_map(|table| std::fs::read_to_string(table).ok()).collect();
+    let points = text.lines().filter_map(|line| line.split(' ').nth(4));
+    points.filter(|point| Path::new(point).starts_with(root)).map(|point| format!("mount {point}")).collect()
 }
 
 /// The part of cgroup names that tells agents of one machine apart.

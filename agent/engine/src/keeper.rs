@@ -4,10 +4,11 @@
 use std::io::Read;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use agent_runtime::keeper::client::{Client, ClientError, Event};
 use agent_runtime::keeper::protocol::VERSION;
@@ -17,6 +18,12 @@ use crate::{EngineConfig, EngineError};
 
 /// Connections kept for later requests.
 const POOL: usize = 8;
+
+/// A keeper that is lost is replaced within this time; requests wait so long for the next one.
+const REPLACED: Duration = Duration::from_secs(3);
+
+/// Between two tries to connect.
+const RETRY: Duration = Duration::from_millis(20);
 
 /// Events that may wait for the engine.
 const EVENTS: usize = 1024;
@@ -37,6 +44,7 @@ pub(crate) struct Keeper {
     /// Whether the keeper that runs was started here.
     ours: AtomicBool,
     pool: Mutex<Vec<Client>>,
+    lost: Arc<Loss>,
     /// Shutting it down ends the thread that reads events.
     events: Mutex<Option<UnixStream>>,
 }
@@ -50,6 +58,7 @@ impl Keeper {
             pid: AtomicI32::new(0),
             ours: AtomicBool::new(false),
             pool: Mutex::default(),
+            lost: Arc::default(),
             events: Mutex::default(),
         }
     }
@@ -75,6 +84,7 @@ impl Keeper {
             }
         };
         self.pid.store(client.pid(), Ordering::Relaxed);
+        *lock(&self.lost.since) = None;
         // Requests that ended in the meantime may have left connections to the one that was lost.
         lock(&self.pool).retain(|pooled| pooled.pid() == client.pid());
         self.follow(client).await
@@ -158,6 +168,7 @@ impl Keeper {
 
     /// Lets go of the keeper; it goes on.
     pub(crate) fn leave(&self) {
+        self.lost.for_good.store(true, Ordering::Relaxed);
         if let Some(connection) = lock(&self.events).take() {
             // Gone already is as good.
             let _ = connection.shutdown(Shutdown::Both);
@@ -173,11 +184,11 @@ impl Keeper {
         requests: impl FnOnce(&mut Client) -> Result<T, E> + Send + 'static,
     ) -> Result<Result<T, E>, EngineError> {
         let pooled = lock(&self.pool).pop();
-        let socket = self.socket.clone();
+        let (socket, lost) = (self.socket.clone(), Arc::clone(&self.lost));
         let work = move || {
             let mut client = match pooled {
                 Some(client) => client,
-                None => Client::connect(&socket)?,
+                None => lost.connect(&socket)?,
             };
             client.set_traceparent(traceparent);
             let result = requests(&mut client);
@@ -213,6 +224,7 @@ impl Keeper {
 
     /// Ends the keeper and its containers.
     pub(crate) async fn end(&self) -> Result<(), EngineError> {
+        self.lost.for_good.store(true, Ordering::Relaxed);
         let Some(client) = self.connect().await? else {
             return Ok(());
         };
@@ -221,6 +233,32 @@ impl Keeper {
             .map_err(|_| EngineError::Closed)?;
         self.leave();
         ended.map_err(|error| EngineError::Keeper(error.to_string()))
+    }
+}
+
+/// What is known of the absence of a keeper.
+#[derive(Debug, Default)]
+struct Loss {
+    /// When a connection was first refused since there was one.
+    since: Mutex<Option<Instant>>,
+    /// No other will follow.
+    for_good: AtomicBool,
+}
+
+impl Loss {
+    /// A connection, for which it is waited while a lost keeper is replaced: nothing has been asked of it yet.
+    fn connect(&self, socket: &Path) -> Result<Client, ClientError> {
+        loop {
+            match Client::connect(socket) {
+                Err(ClientError::Connect(_)) if self.may_end() => std::thread::sleep(RETRY),
+                done => return done,
+            }
+        }
+    }
+
+    fn may_end(&self) -> bool {
+        let since = *lock(&self.since).get_or_insert_with(Instant::now);
+        since.elapsed() < REPLACED && !self.for_good.load(Ordering::Relaxed)
     }
 }
 

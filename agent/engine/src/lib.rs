@@ -42,4 +42,4 @@ pub use recovery::Swept;
 
 pub use agent_runtime::cgroup::{CgroupError, Layout as CgroupLayout, Usage};
 pub use agent_runtime::keeper::Exit;
-pub use agent_runtime::oci;
+pub use agent_runtime::{oci, share_arenas};

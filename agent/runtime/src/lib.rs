@@ -29,3 +29,5 @@ pub mod quota;
 mod rootfs;
 pub mod seccomp;
 mod sys;
+
+pub use sys::memory::share_arenas;

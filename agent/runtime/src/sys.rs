@@ -6,6 +6,7 @@
 pub(crate) mod bpf;
 pub(crate) mod descriptor;
 pub(crate) mod link;
+pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod quota;
 pub(crate) mod seccomp;

@@ -57,9 +57,13 @@ pub(super) fn expected(containers: &Value) -> BTreeSet<String> {
     expected
 }
 
-/// How the two differ; empty when they do not. Rules of the packet filter are
+/// How the two differ, a line for each thing. Rules of the packet filter are
 /// compared by the address they lead to.
-pub(super) fn difference(found: &BTreeSet<String>, empty: &BTreeSet<String>, containers: &Value) -> String {
+pub(super) fn difference(
+    found: &BTreeSet<String>,
+    empty: &BTreeSet<String>,
+    containers: &Value,
+) -> Vec<String> {
     let expected = expected(containers);
     let of_rules = |line: &&String| line.starts_with("nft ");
     let mut wrong: Vec<String> = Vec::new();
@@ -83,5 +87,19 @@ pub(super) fn difference(found: &BTreeSet<String>, empty: &BTreeSet<String>, con
     for address in addresses.iter().filter(|address| !rules.iter().any(|rule| rule.contains(**address))) {
         wrong.push(format!("no port leads to {address}"));
     }
-    wrong.join("\n")
+    wrong
+}
+
+/// Children of this process that have ended and that it never asked about.
+pub(super) fn unreaped(parent: u32) -> Vec<String> {
+    let state = |pid: u32| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name between the parentheses may hold anything.
+        let (_, rest) = text.rsplit_once(')')?;
+        let mut words = rest.split_whitespace();
+        Some((words.next()?.to_owned(), words.next()?.parse::<u32>().ok()?))
+    };
+    let processes = itest::dev::processes().map(|(pid, _)| pid);
+    let ended = processes.filter(|pid| state(*pid).is_some_and(|(state, of)| state == "Z" && of == parent));
+    ended.map(|pid| format!("process {pid} has ended and is not reaped")).collect()
 }
