@@ -10,6 +10,7 @@ mod exec;
 mod files;
 mod filter;
 mod image;
+mod info;
 mod inspect;
 mod list;
 mod log;
@@ -70,6 +71,13 @@ impl NodeControl for Api {
         request: Request<v1::GetNodeRequest>,
     ) -> Result<Response<v1::GetNodeResponse>, Status> {
         traced("GetNode", request, async |_| Ok(node::get(self))).await
+    }
+
+    async fn get_info(
+        &self,
+        request: Request<v1::GetInfoRequest>,
+    ) -> Result<Response<v1::GetInfoResponse>, Status> {
+        traced("GetInfo", request, async |_| info::get(self).await).await
     }
 
     async fn shutdown(

@@ -53,6 +53,10 @@ pub struct Config {
     /// A registry to speak to without TLS, beside those on loopback; may be repeated
     #[arg(long = "insecure-registry", value_name = "HOST:PORT")]
     pub insecure_registries: Vec<String>,
+    /// A directory of vendors' device specifications (CDI), the last first; may be repeated
+    /// [default: /etc/cdi and /var/run/cdi]
+    #[arg(long = "cdi-spec-dir", value_name = "DIR")]
+    pub cdi_spec_dirs: Vec<PathBuf>,
     /// Where Docker's clients are answered [default: docker.sock in the run directory]
     #[arg(long, value_name = "PATH")]
     pub docker_socket: Option<PathBuf>,
@@ -73,6 +77,14 @@ impl Config {
     /// Where Docker's clients are answered.
     pub fn docker_socket(&self) -> PathBuf {
         self.docker_socket.clone().unwrap_or_else(|| self.run_dir.join("docker.sock"))
+    }
+
+    /// Where device specifications are looked for.
+    pub fn cdi_dirs(&self) -> Vec<PathBuf> {
+        match self.cdi_spec_dirs.as_slice() {
+            [] => agent_engine::cdi::DIRECTORIES.map(PathBuf::from).to_vec(),
+            given => given.to_vec(),
+        }
     }
 
     /// The labels by key; the last of two with the same key counts.

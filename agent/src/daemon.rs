@@ -95,6 +95,9 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         shutdown.on_end_of_input();
     }
     let engine = Engine::open(engine_config(&config)?).await?;
+    for lack in engine.host().lacks() {
+        info!("this host has no {}: {}", lack.name, lack.detail);
+    }
     for orphan in &engine.swept().removed {
         warn!("removed what belonged to no container: {orphan}");
     }
@@ -118,6 +121,7 @@ fn engine_config(config: &Config) -> Result<EngineConfig, Failure> {
         bridge: config.bridge.clone(),
         subnet: config.subnet.clone(),
         keeper_program,
+        cdi_dirs: config.cdi_dirs(),
         insecure_registries: config.insecure_registries.clone(),
     })
 }

@@ -137,6 +137,8 @@ pub enum Command {
     Logs(Short<cmd::container::LogsArgs>),
     /// Show what happens on a host, as it happens
     Events(Short<cmd::container::EventsArgs>),
+    /// Show what a host is, has and lacks
+    Info(Short<cmd::info::Args>),
     /// Print a completion script for a shell
     Completion(cmd::completion::Args),
 }

@@ -5,6 +5,7 @@ pub mod completion;
 pub mod container;
 pub mod dev;
 pub mod image;
+pub mod info;
 pub mod node;
 pub mod service;
 pub mod volume;
@@ -45,6 +46,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
             container::run(short.scope(&mut global), container::Command::Logs(short.args)).await
         }
         Command::Events(short) => container::all_events(short.scope(&mut global), short.args).await,
+        Command::Info(short) => info::run(short.scope(&mut global), short.args).await,
         Command::Completion(args) => Ok(completion::run(&args)),
     }
 }

@@ -27,6 +27,11 @@ fn ctrl_c_stops_everything_and_keeps_the_data() {
     let services = again.json(&["service", "ls"]);
     assert_eq!(services[0]["name"], "hello", "the service is forgotten: {services}");
     answers_from(&again, "localhost:8080", 3);
+    let info = again.json(&["info"]);
+    let cluster = (&info["cluster"]["nodes"], &info["cluster"]["services"], &info["agent"]["session"]);
+    assert_eq!(cluster, (&1.into(), &1.into(), &true.into()), "a node tells about its cluster: {info}");
+    let node = info["agent"]["node_name"].as_str().expect("a name");
+    assert_eq!(again.json(&["info", "--node", node])["host"], info["host"], "from afar it is the same");
     again.stop();
 
     let fresh = Dev::start(&host, dir.path(), &["--reset"]);

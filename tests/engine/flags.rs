@@ -1,6 +1,7 @@
 //! The options of `run`, each seen from outside: in the kernel's files on the host where there are any, else by
 //! what the container's program finds.
 
+mod cdi;
 mod confinement;
 mod program;
 mod resources;

@@ -8,6 +8,7 @@ mod exec;
 mod files;
 mod flags;
 mod health;
+mod info;
 mod life;
 mod restart;
 mod soak;

@@ -20,6 +20,8 @@ pub struct Solo<'h> {
     agent: Child,
     /// What the agent takes for the name of the host's boot, when not the machine's own.
     boot: Option<String>,
+    /// Further arguments of the agent.
+    flags: Vec<String>,
 }
 
 impl<'h> Solo<'h> {
@@ -28,7 +30,17 @@ impl<'h> Solo<'h> {
     /// # Panics
     /// When it does not answer in time.
     pub fn start(host: &'h Host, root: &Path) -> Self {
-        let solo = Self { host, root: root.to_owned(), agent: spawn(host, root, None), boot: None };
+        Self::start_with(host, root, &[])
+    }
+
+    /// As [`Solo::start`], with further arguments of the agent.
+    ///
+    /// # Panics
+    /// When it does not answer in time.
+    pub fn start_with(host: &'h Host, root: &Path, flags: &[&str]) -> Self {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let agent = spawn(host, root, None, &flags);
+        let solo = Self { host, root: root.to_owned(), agent, boot: None, flags };
         solo.wait_until_it_answers();
         solo
     }
@@ -39,8 +51,9 @@ impl<'h> Solo<'h> {
     /// # Panics
     /// When it does not answer in time.
     pub fn start_in_boot(host: &'h Host, root: &Path, boot: &str) -> Self {
-        let agent = spawn(host, root, Some(boot));
-        let solo = Self { host, root: root.to_owned(), agent, boot: Some(boot.to_owned()) };
+        let agent = spawn(host, root, Some(boot), &[]);
+        let boot = Some(boot.to_owned());
+        let solo = Self { host, root: root.to_owned(), agent, boot, flags: Vec::new() };
         solo.wait_until_it_answers();
         solo
     }
@@ -179,7 +192,7 @@ impl<'h> Solo<'h> {
     /// # Panics
     /// When it does not answer in time.
     pub fn start_again(&mut self) {
-        self.agent = spawn(self.host, &self.root, self.boot.as_deref());
+        self.agent = spawn(self.host, &self.root, self.boot.as_deref(), &self.flags);
         self.wait_until_it_answers();
     }
 
@@ -214,7 +227,7 @@ impl Drop for Solo<'_> {
     }
 }
 
-fn spawn(host: &Host, root: &Path, boot: Option<&str>) -> Child {
+fn spawn(host: &Host, root: &Path, boot: Option<&str>, flags: &[String]) -> Child {
     let data = root.join("data");
     std::fs::create_dir_all(&data).expect("the test's directory is writable");
     let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("agent.log"));
@@ -232,7 +245,7 @@ fn spawn(host: &Host, root: &Path, boot: Option<&str>) -> Child {
         }
     };
     command.arg("--data-dir").arg(data.join("agent")).arg("--run-dir").arg(data.join("run"));
-    command.args(["--exit-with-stdin", "--stop-containers-on-exit"]);
+    command.args(["--exit-with-stdin", "--stop-containers-on-exit"]).args(flags);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
     command.spawn().expect("nsenter starts")
 }

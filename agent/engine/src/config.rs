@@ -19,6 +19,8 @@ pub struct EngineConfig {
     /// The program that runs [`crate::keeper_main`] when its first argument is
     /// `keeper`; usually the agent's own executable.
     pub keeper_program: PathBuf,
+    /// Where vendors' CDI specifications are; the later goes over the earlier. Usually [`crate::cdi::DIRECTORIES`].
+    pub cdi_dirs: Vec<PathBuf>,
     /// Registries (`host:port`) spoken to without TLS, beside those on loopback.
     pub insecure_registries: Vec<String>,
 }
@@ -83,6 +85,7 @@ mod tests {
             bridge: "b0".into(),
             subnet: "10.0.0.0/16".into(),
             keeper_program: "/bin/agent".into(),
+            cdi_dirs: Vec::new(),
             insecure_registries: Vec::new(),
         }
     }

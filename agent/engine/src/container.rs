@@ -13,6 +13,7 @@ pub(crate) mod again;
 pub mod attach;
 pub(crate) mod commit;
 pub(crate) mod create;
+mod device_names;
 pub(crate) mod event;
 pub mod exec;
 pub(crate) mod files;

@@ -18,6 +18,7 @@ use crate::container::{
     Container, ContainerConfig, ContainerEvent, ContainerEventKind, WindowSize, event, identity,
 };
 use crate::events::{Events, Subject};
+use crate::host::Host;
 use crate::image::Images;
 use crate::keeper::Keeper;
 use crate::network::{Network, NetworkError, PublishedPort};
@@ -64,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) network: Network,
     pub(crate) keeper: Keeper,
     pub(crate) attestor: Arc<Attestor>,
+    pub(crate) host: Host,
     entries: Mutex<BTreeMap<String, Arc<Entry>>>,
     services: Mutex<Vec<PublishedPort>>,
     pub(crate) execs: Execs,
@@ -113,6 +115,11 @@ impl Engine {
     /// The keeper's process.
     pub fn keeper_pid(&self) -> i32 {
         self.inner.keeper.pid()
+    }
+
+    /// What this host's kernel has, as it was when the engine was opened.
+    pub fn host(&self) -> &Host {
+        &self.inner.host
     }
 
     /// What it was opened with, its directories absolute.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod attestor;
+pub mod cdi;
 mod config;
 pub mod container;
 pub mod content;
@@ -14,6 +15,7 @@ mod engine;
 mod error;
 mod events;
 pub mod files;
+pub mod host;
 pub mod image;
 mod keeper;
 pub mod network;

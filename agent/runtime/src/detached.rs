@@ -71,6 +71,19 @@ pub fn restrict(
     }
 }
 
+/// Takes the bits of other users' rights from programs on a detached mount, and the right to be executed.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn forbid(mount: BorrowedFd<'_>, suid: bool, exec: bool, recursive: bool) -> io::Result<()> {
+    let bit = |wanted: bool, bit: u64| if wanted { bit } else { 0 };
+    let set = bit(suid, libc::MOUNT_ATTR_NOSUID) | bit(exec, libc::MOUNT_ATTR_NOEXEC);
+    match set {
+        0 => Ok(()),
+        set => mount_setattr(mount, recursive, &MountAttr { set, ..MountAttr::default() }),
+    }
+}
+
 /// A new detached filesystem: `options` are `key=value` or bare words, as `fsconfig(2)` takes them.
 ///
 /// # Errors

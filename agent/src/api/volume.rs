@@ -120,6 +120,7 @@ pub(super) fn mount(asked: v1::Mount) -> Result<Mount, Invalid> {
         non_recursive: asked.non_recursive,
         read_only_non_recursive: asked.read_only_non_recursive,
         create_source: asked.create_source,
+        ..Bind::default()
     };
     let volume = VolumeOptions {
         no_copy: asked.no_copy,

@@ -119,15 +119,13 @@ fn refusal(given: &str, known: &str) -> String {
 }
 
 fn devices(given: v1::Devices) -> Result<Devices, Invalid> {
-    if let Some(name) = given.names.first() {
-        return invalid(
-            "isolation.devices.names",
-            format!("{name:?}: CDI names are not taken yet; give the device's node"),
-        );
-    }
     let device =
         |device: v1::Device| Device { host: device.host, container: device.container, access: device.access };
-    Ok(Devices { devices: given.devices.into_iter().map(device).collect(), rules: given.rules })
+    Ok(Devices {
+        devices: given.devices.into_iter().map(device).collect(),
+        rules: given.rules,
+        names: given.names,
+    })
 }
 
 fn exposed(text: &str) -> Result<(u16, Protocol), Invalid> {

@@ -19,6 +19,16 @@ pub fn name() -> String {
     if plain.is_empty() { "node".to_owned() } else { plain.to_owned() }
 }
 
+/// The host's name as it is.
+pub fn hostname() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
+/// The kernel's release.
+pub fn kernel() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+}
+
 /// How this node introduces itself; `address` as others reach it.
 pub fn register(node: &Node, address: String) -> Register {
     Register {
@@ -29,11 +39,12 @@ pub fn register(node: &Node, address: String) -> Register {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         os: os(),
         architecture: std::env::consts::ARCH.to_owned(),
-        kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+        kernel: kernel(),
     }
 }
 
-fn capacity() -> Resources {
+/// How much it has of what containers share.
+pub fn capacity() -> Resources {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let pids = fs::read_to_string("/proc/sys/kernel/pid_max").unwrap_or_default();
@@ -51,7 +62,7 @@ fn memory_total(meminfo: &str) -> Option<u64> {
 }
 
 /// As the host calls itself: "Debian GNU/Linux 12 (bookworm)".
-fn os() -> String {
+pub fn os() -> String {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
     name.map_or("Linux", |name| name.trim_matches('"')).to_owned()

@@ -107,6 +107,10 @@ impl NodeControl for NodeApi {
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
     }
 
+    async fn get_info(&self, _: Request<v1::GetInfoRequest>) -> Unary<v1::GetInfoResponse> {
+        no()
+    }
+
     async fn get_node(&self, _: Request<v1::GetNodeRequest>) -> Unary<v1::GetNodeResponse> {
         no()
     }

@@ -28,6 +28,7 @@ impl Inner {
     pub(crate) async fn create(self: &Arc<Self>, config: ContainerConfig) -> Result<String, EngineError> {
         check(&config)?;
         config.isolation.check(&config)?;
+        self.host.check(&config)?;
         for port in &config.ports {
             if config.task.is_none() {
                 self.check_port_free(port, None)?;
@@ -74,6 +75,7 @@ impl Inner {
         }
         config.health = health(config.health.take(), &image)?;
         self.resolve_mounts(&mut config, &image)?;
+        self.check_device_names(&config).await?;
         let command = command(&config, &image)?;
         let wanted_user = if config.user.is_empty() { &image.config.user } else { &config.user };
         let layers: Vec<_> =

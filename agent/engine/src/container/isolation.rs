@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{ContainerConfig, Protocol, signal};
 use crate::EngineError;
 
+pub(crate) mod cdi;
 mod confinement;
 mod cpuset;
 mod devices;

@@ -127,7 +127,7 @@ impl Inner {
         let trace = trace.or_else(|| record.config.traceparent.clone());
         let mut spec = spec::build(&record, place, trace.clone())?;
         let since = Instant::now();
-        let opened = self.open_mounts(&record, &mut spec).await?;
+        let opened = self.open_all(&record, &mut spec).await?;
         step("open mounts", since);
         let pending = std::mem::take(&mut entry.live().pending);
         let short_id = record.short_id();

@@ -76,6 +76,10 @@ pub struct Bind {
     pub read_only_non_recursive: bool,
     /// Makes a directory of a source that does not exist.
     pub create_source: bool,
+    /// Programs on it give no other user's rights.
+    pub no_suid: bool,
+    /// Nothing on it can be executed.
+    pub no_exec: bool,
 }
 
 /// [`Propagation`] as records have it.

@@ -103,10 +103,12 @@ impl Inner {
         Ok(())
     }
 
-    /// Opens what is mounted into a container about to start, and says in its specification where each goes.
+    /// Opens what is mounted into a container about to start, `more` beside what its record has, and says in its
+    /// specification where each goes.
     pub(crate) async fn open_mounts(
         &self,
         record: &Record,
+        more: Vec<Mount>,
         spec: &mut ContainerSpec,
     ) -> Result<Vec<OwnedFd>, EngineError> {
         if record.config.read_only_root
@@ -114,7 +116,8 @@ impl Inner {
         {
             root.set_readonly(Some(true));
         }
-        if record.config.mounts.is_empty() {
+        let mounts: Vec<Mount> = record.config.mounts.iter().cloned().chain(more).collect();
+        if mounts.is_empty() {
             return Ok(Vec::new());
         }
         let has_own_users =
@@ -122,12 +125,12 @@ impl Inner {
                 linux.uid_mappings().as_ref().is_some_and(|mappings| !mappings.is_empty())
             });
         let mut images = Vec::new();
-        for mount in &record.config.mounts {
+        for mount in &mounts {
             images.push(self.image_layers(mount).await?);
         }
         let (volumes, forbidden) =
             (self.volumes.clone(), [self.config.data_dir.clone(), self.config.run_dir.clone()]);
-        let mounts = record.config.mounts.clone();
+        let wanted = mounts.clone();
         let opened = blocking(move || {
             let open = |(mount, layers): (&Mount, Vec<PathBuf>)| match mount.kind {
                 Kind::Tmpfs => Ok(None),
@@ -135,11 +138,11 @@ impl Inner {
                 Kind::Volume => open_volume(&volumes, mount).map(Some),
                 Kind::Image => open_image(mount, &layers).map(Some),
             };
-            mounts.iter().zip(images).map(open).collect::<Result<Vec<_>, EngineError>>()
+            wanted.iter().zip(images).map(open).collect::<Result<Vec<_>, EngineError>>()
         });
         let mut descriptors = Vec::new();
         let mut asked = Vec::new();
-        for (mount, descriptor) in record.config.mounts.iter().zip(opened.await?) {
+        for (mount, descriptor) in mounts.iter().zip(opened.await?) {
             asked.push(describe(mount, descriptor.is_some().then_some(descriptors.len()))?);
             descriptors.extend(descriptor);
         }
@@ -262,6 +265,7 @@ fn finish(
     }
     let made = detached::bind(found.as_fd(), recursive).map_err(failed)?;
     detached::restrict(made.as_fd(), read_only, propagation, recursive).map_err(failed)?;
+    detached::forbid(made.as_fd(), mount.bind.no_suid, mount.bind.no_exec, recursive).map_err(failed)?;
     Ok(made)
 }
 
@@ -271,6 +275,8 @@ fn describe(mount: &Mount, descriptor: Option<usize>) -> Result<OciMount, Engine
     let (kind, source) = match descriptor {
         Some(number) => {
             options.extend(["rbind", "nodev", "idmap"].map(str::to_owned));
+            let also = [("nosuid", mount.bind.no_suid), ("noexec", mount.bind.no_exec)];
+            options.extend(also.iter().filter(|(_, asked)| *asked).map(|(word, _)| (*word).to_owned()));
             options.push(match mount.bind.propagation {
                 Some(Spread::Shared) => "rshared".to_owned(),
                 Some(Spread::Slave) => "rslave".to_owned(),

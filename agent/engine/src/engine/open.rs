@@ -11,11 +11,13 @@ use tokio::sync::{broadcast, mpsc};
 use super::boot::{self, Boots};
 use super::{EVENTS, Engine, Inner};
 use crate::config::private_dir;
+use crate::container::create::blocking;
 use crate::container::exec::Execs;
 use crate::container::record::{Entry, Record};
 use crate::container::remove::end_cgroup;
 use crate::content::LocalContent;
 use crate::events::Events;
+use crate::host::Host;
 use crate::image::{Images, RegistryOptions};
 use crate::keeper::Keeper;
 use crate::network::{Network, NetworkConfig};
@@ -59,11 +61,14 @@ impl Engine {
             run_dir: config.run_dir.clone(),
         });
         let network = network.await?;
+        let data_dir = config.data_dir.clone();
+        let host = blocking(move || Ok(Host::look(&data_dir))).await?;
         let entries: BTreeMap<_, _> =
             known.into_iter().map(|(id, record)| (id, Arc::new(Entry::new(record)))).collect();
         let inner = Arc::new(Inner {
             keeper: Keeper::new(&config),
             attestor: Arc::default(),
+            host,
             config,
             boots: Boots::new(&records),
             records,

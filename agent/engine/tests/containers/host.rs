@@ -45,6 +45,7 @@ impl Host {
             bridge: "rstest0".to_owned(),
             subnet: "10.77.0.0/24".to_owned(),
             keeper_program: env!("CARGO_BIN_EXE_engine-test-keeper").into(),
+            cdi_dirs: Vec::new(),
             insecure_registries: Vec::new(),
         }
     }

@@ -119,6 +119,18 @@ impl Layout {
         }
     }
 
+    /// Where each hierarchy is mounted, with the controllers it has; `name=...` of version 1 is one of them.
+    pub fn mounted(&self) -> Vec<(String, Vec<String>)> {
+        let controllers = |hierarchy: &Hierarchy| match hierarchy.is_v2() {
+            true => {
+                let text = super::files::read(hierarchy, "cgroup.controllers").unwrap_or_default();
+                text.split_whitespace().map(str::to_owned).collect()
+            }
+            false => hierarchy.mount.controllers.clone(),
+        };
+        self.hierarchies.iter().map(|one| (one.mount.point.clone(), controllers(one))).collect()
+    }
+
     /// Whether containers can be limited by `controller` here.
     pub fn provides(&self, controller: &str) -> bool {
         let of_v2 = |hierarchy| super::files::read(hierarchy, "cgroup.controllers").unwrap_or_default();

@@ -23,6 +23,8 @@ pub struct Devices {
     pub devices: Vec<Device>,
     /// Further rules, as `c 10:200 rwm`.
     pub rules: Vec<String>,
+    /// CDI names, `vendor.com/class=device`.
+    pub names: Vec<String>,
 }
 
 /// One device, or those in a directory.
@@ -40,6 +42,7 @@ impl Devices {
     pub(super) fn check(&self) -> Result<(), EngineError> {
         bounded("device", self.devices.len())?;
         bounded("device-cgroup-rule", self.rules.len())?;
+        bounded("device", self.names.len())?;
         for device in &self.devices {
             check_access("device", device.access())?;
             device.nodes()?;
@@ -124,7 +127,7 @@ fn too_many() -> EngineError {
     EngineError::invalid("device", format!("more than {MOST_NODES} devices"))
 }
 
-fn is_device(found: &Metadata) -> bool {
+pub(super) fn is_device(found: &Metadata) -> bool {
     found.file_type().is_char_device() || found.file_type().is_block_device()
 }
 
@@ -187,7 +190,7 @@ fn node(path: &Path, found: &Metadata, own_users: bool) -> Result<LinuxDevice, E
         .map_err(|error| EngineError::invalid("device", error.to_string()))
 }
 
-fn rule_of(node: &LinuxDevice, access: &str) -> LinuxDeviceCgroup {
+pub(super) fn rule_of(node: &LinuxDevice, access: &str) -> LinuxDeviceCgroup {
     let mut rule = LinuxDeviceCgroup::default();
     rule.set_allow(true)
         .set_typ(Some(node.typ()))
