@@ -5,6 +5,7 @@ mod cdi;
 mod confinement;
 mod program;
 mod resources;
+mod sharing;
 mod streams;
 
 use std::path::{Path, PathBuf};

@@ -33,6 +33,7 @@ pub(crate) mod record;
 pub(crate) mod remove;
 mod rename;
 pub mod restart;
+pub(crate) mod sharing;
 pub mod signal;
 mod source;
 pub(crate) mod spec;

@@ -262,6 +262,9 @@ mod tests {
     use super::*;
     use crate::container::isolation::Isolation;
 
+    /// An option, what a host lacks for it, and who asks for it.
+    type Case = (&'static str, fn(&mut Facts), fn(&mut ContainerConfig));
+
     fn host(facts: &Facts) -> Host {
         Host::of(facts, Path::new("/data/agent"), Vec::new())
     }
@@ -314,11 +317,11 @@ mod tests {
             change(&mut facts);
             host(&facts)
         };
-        let cases: [(&str, fn(&mut Facts), fn(&mut ContainerConfig)); 6] = [
-            ("cpus", |f| drop(f.controllers.remove("cpu")), |c| c.limits.nano_cpus = Some(1)),
+        let cases: [Case; 6] = [
+            ("cpus", |f| f.controllers.retain(|one| one != "cpu"), |c| c.limits.nano_cpus = Some(1)),
             (
                 "cpuset-cpus",
-                |f| drop(f.controllers.remove("cpuset")),
+                |f| f.controllers.retain(|one| one != "cpuset"),
                 |c| c.isolation.resources.cpuset_cpus = "0".into(),
             ),
             ("memory-swap", |f| f.swap = Some(false), |c| c.isolation.resources.memory_swap = Some(1 << 30)),

@@ -9,11 +9,16 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{FsOpenFlags, UnmountFlags, fsconfig_set_flag, fsconfig_set_string, fsopen, unmount};
+use rustix::thread::LinkNameSpaceType;
 
 use crate::plan::step::Attributes;
 use crate::rootfs::mount;
 use crate::sys::mount::{MountAttr, mount_setattr};
+
+/// `TMPFS_MAGIC`.
+const TMPFS: u64 = 0x0102_1994;
 
 /// How mounts made later on one side show on the other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,6 +89,23 @@ pub fn forbid(mount: BorrowedFd<'_>, suid: bool, exec: bool, recursive: bool) ->
     }
 }
 
+/// A detached copy of a filesystem in memory that is mounted at `path` in another mount namespace. The calling thread is
+/// in that namespace afterwards, so it must be one of its own that ends.
+///
+/// # Errors
+/// When there is a link on the way, something else than a filesystem in memory, or the kernel refuses.
+pub fn memory_of(namespace: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS)?;
+    rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Mount))?;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let found = rustix::fs::openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+    let kind = rustix::fs::fstatfs(&found)?.f_type;
+    if u64::try_from(kind).ok() != Some(TMPFS) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no filesystem in memory"));
+    }
+    mount::clone(found.as_fd(), false)
+}
+
 /// A new detached filesystem: `options` are `key=value` or bare words, as `fsconfig(2)` takes them.
 ///
 /// # Errors
@@ -139,8 +161,6 @@ pub fn layers(lower: &[PathBuf]) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
-    use rustix::fs::{CWD, Mode, OFlags};
-
     use super::*;
 
     fn root_of(path: &Path) -> OwnedFd {

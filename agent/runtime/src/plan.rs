@@ -15,6 +15,7 @@ pub(crate) mod mount;
 pub(crate) mod namespace;
 pub mod oci;
 pub(crate) mod resources;
+mod share;
 mod show;
 pub mod step;
 
@@ -25,7 +26,7 @@ use oci_spec::runtime::{Linux, LinuxSeccomp};
 use crate::capabilities::CapSet;
 use crate::container::{ContainerSpec, Rootfs, SeccompPolicy};
 use crate::seccomp::{self, Instruction};
-pub use namespace::{Namespaces, Network};
+pub use namespace::{Joined, Namespaces, Network};
 use step::{HostStep, InitStep, Slot};
 
 /// Everything that makes one container.
@@ -134,12 +135,16 @@ pub fn plan(spec: &ContainerSpec, host: HostFacts) -> Result<Plan, PlanError> {
     let mut before = vec![HostStep::CreateCgroup];
     before.extend(resources::plan(linux, host.cgroup_v1)?);
     let mounts = mount::plan(oci, linux, &namespaces, &mut slots)?;
+    let share = share::plan(&namespaces, &mounts.early, &mut slots);
+    before.extend(share.before);
     before.extend(mounts.before);
     before.extend(namespace::network_sysctls(linux, &namespaces)?);
 
     let mut after = Vec::new();
-    if let Some(user) = &namespaces.user {
-        after.push(HostStep::WriteIdMaps(user.clone()));
+    match (share.user, &namespaces.user) {
+        (Some(slot), _) => after.push(HostStep::MapAs(slot)),
+        (None, Some(user)) => after.push(HostStep::WriteIdMaps(user.clone())),
+        (None, None) => {}
     }
     after.push(HostStep::EnterCgroup);
     after.extend(mounts.after);
@@ -147,9 +152,11 @@ pub fn plan(spec: &ContainerSpec, host: HostFacts) -> Result<Plan, PlanError> {
     after.push(root_step(spec, &namespaces)?);
 
     let mut init = vec![InitStep::NewSession];
+    init.extend(share.join);
     if namespaces.user.is_some() {
         init.push(InitStep::BecomeRoot);
     }
+    init.extend(share.new);
     if namespaces.cgroup {
         init.push(InitStep::NewCgroupNamespace);
     }

@@ -4,7 +4,7 @@ use agent_runtime::container::{ContainerSpec, DESCRIPTOR, LogPolicy, Rootfs, Sec
 use agent_runtime::defaults::{self, IdRange};
 use agent_runtime::plan::{HostFacts, plan};
 use expect_test::{Expect, ExpectFile, expect, expect_file};
-use oci_spec::runtime::{Mount, Spec};
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Mount, Spec};
 
 fn spec(ids: Option<IdRange>) -> ContainerSpec {
     let mut oci = defaults::spec(ids);
@@ -68,6 +68,46 @@ fn a_terminal_without_a_user_namespace_on_version_2() {
         mounts.push(bind);
     }
     check(&spec, V2, &expect_file!["golden/terminal-v2.txt"]);
+}
+
+fn joining(spec: &mut Spec, joined: &[(LinuxNamespaceType, &str)]) {
+    let Some(linux) = spec.linux_mut() else { return };
+    let mut listed = linux.namespaces().clone().unwrap_or_default();
+    for (kind, path) in joined {
+        listed.retain(|namespace| namespace.typ() != *kind);
+        let mut namespace = LinuxNamespace::default();
+        namespace.set_typ(*kind).set_path(Some(path.into()));
+        listed.push(namespace);
+    }
+    linux.set_namespaces(Some(listed));
+}
+
+#[test]
+fn a_container_joins_the_objects_and_the_users_of_another() {
+    use LinuxNamespaceType as Kind;
+    let mut spec = spec(Some(IDS));
+    joining(&mut spec.oci, &[(Kind::Ipc, "/of/ipc"), (Kind::User, "/of/users")]);
+    check(&spec, HYBRID, &expect_file!["golden/objects-hybrid.txt"]);
+}
+
+#[test]
+fn a_container_joins_the_processes_of_another_with_its_users_or_the_hosts() {
+    use LinuxNamespaceType as Kind;
+    let mut with_users = spec(Some(IDS));
+    joining(&mut with_users.oci, &[(Kind::Pid, "/of/pids"), (Kind::User, "/of/users")]);
+    check(&with_users, V2, &expect_file!["golden/processes-v2.txt"]);
+    let mut with_the_hosts = spec(None);
+    joining(&mut with_the_hosts.oci, &[(Kind::Pid, "/of/pids")]);
+    let text = plan(&with_the_hosts, V2).expect("a plan").to_string();
+    assert!(text.contains("clone: mount pid=joined ipc uts") && text.contains("init: hide"), "{text}");
+    refused(
+        |oci| joining(oci, &[(Kind::Pid, "/of/pids")]),
+        &expect!["linux.namespaces: who joins another container's processes or objects has its users, or the host's"],
+    );
+    refused(
+        |oci| joining(oci, &[(Kind::Uts, "/of/names")]),
+        &expect!["linux.namespaces: joining a uts namespace by path is not supported"],
+    );
 }
 
 fn handed_over(at: &str, source: &str, options: &[&str]) -> Mount {

@@ -88,10 +88,15 @@ fn namespaces(given: &v1::NamespaceModes) -> Result<NamespaceModes, Invalid> {
         "none" => IpcMode::None,
         "shareable" => IpcMode::Shareable,
         "host" => IpcMode::Host,
-        other => {
-            return invalid("isolation.namespaces.ipc", refusal(other, "private, none, shareable and host"));
-        }
+        other => match joined(other) {
+            Some(name) => IpcMode::Container(name),
+            None => {
+                let known = "private, none, shareable, host and container:NAME";
+                return invalid("isolation.namespaces.ipc", refusal(other, known));
+            }
+        },
     };
+    let pid_of = joined(&given.pid);
     let host = |field, text: &str, own: &str| match text {
         "" => Ok(false),
         "host" => Ok(true),
@@ -101,7 +106,11 @@ fn namespaces(given: &v1::NamespaceModes) -> Result<NamespaceModes, Invalid> {
     Ok(NamespaceModes {
         network,
         ipc,
-        pid_host: host("isolation.namespaces.pid", &given.pid, "private")?,
+        pid_host: match pid_of {
+            Some(_) => false,
+            None => host("isolation.namespaces.pid", &given.pid, "private")?,
+        },
+        pid_of,
         uts_host: host("isolation.namespaces.uts", &given.uts, "private")?,
         cgroup_host: host("isolation.namespaces.cgroup", &given.cgroup, "private")?,
         user_host: match given.user.as_str() {
@@ -111,9 +120,14 @@ fn namespaces(given: &v1::NamespaceModes) -> Result<NamespaceModes, Invalid> {
     })
 }
 
+/// The container that is to be joined.
+fn joined(given: &str) -> Option<String> {
+    given.strip_prefix("container:").filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
 fn refusal(given: &str, known: &str) -> String {
     match given.starts_with("container:") {
-        true => format!("{given:?}: only the network of another container can be joined yet"),
+        true => format!("{given:?}: another container's cannot be joined, only its network, pid and ipc"),
         false => format!("{given:?} is not one of {known}"),
     }
 }

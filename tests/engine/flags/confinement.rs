@@ -138,7 +138,7 @@ fn refusals(bench: &Bench<'_>) {
         (&["--cap-add", "NOPE"][..], "NOPE"),
         (&["--security-opt", "apparmor=x"], "AppArmor"),
         (&["--network", "mine"], "no others yet"),
-        (&["--pid", "container:x"], "only the network"),
+        (&["--pid", "container:x"], "no container"),
         (&["--uts", "host", "--hostname", "x"], "rename the host"),
         (&["--network", "container:nobody"], "nobody"),
         (&["--network", "none", "-p", "1234:80"], "publish"),

@@ -8,7 +8,8 @@ use super::health::Healthcheck;
 use super::isolation::NetworkMode;
 use super::record::{Entry, Phase, RANGES, Record, short};
 use super::{
-    ContainerConfig, ContainerEventKind, MEMORY_MINIMUM, files, identity, restart, signal, spec, user,
+    ContainerConfig, ContainerEventKind, MEMORY_MINIMUM, files, identity, restart, sharing, signal, spec,
+    user,
 };
 use crate::EngineError;
 use crate::engine::Inner;
@@ -73,6 +74,7 @@ impl Inner {
             let found = identity::resolve(&self.entries(), other)?.id.clone();
             *other = found;
         }
+        self.resolve_sharing(&mut config)?;
         config.health = health(config.health.take(), &image)?;
         self.resolve_mounts(&mut config, &image)?;
         self.check_device_names(&config).await?;
@@ -135,6 +137,12 @@ impl Inner {
                 return Err(EngineError::NameTaken { name, id: live.record.short_id() });
             }
             taken.insert(live.record.range);
+        }
+        if let Some(shared) = sharing::range(&entries, &record)? {
+            record.range = shared;
+            let entry = Arc::new(Entry::new(record));
+            entries.insert(entry.id.clone(), Arc::clone(&entry));
+            return Ok(entry);
         }
         record.range = (0..RANGES).find(|range| !taken.contains(range)).ok_or_else(|| {
             EngineError::invalid("container", format!("this host has {RANGES} containers, no more fit"))

@@ -127,7 +127,8 @@ impl Inner {
         let trace = trace.or_else(|| record.config.traceparent.clone());
         let mut spec = spec::build(&record, place, trace.clone())?;
         let since = Instant::now();
-        let opened = self.open_all(&record, &mut spec).await?;
+        let mut opened = self.open_all(&record, &mut spec).await?;
+        let shared = self.open_shared(&record, &mut spec, &mut opened).await?;
         step("open mounts", since);
         let pending = std::mem::take(&mut entry.live().pending);
         let short_id = record.short_id();
@@ -148,7 +149,9 @@ impl Inner {
             spawn(client, &spec, netns, &opened, &pending, |pid| attestor.check(&spec, pid, netns, keeper))
         };
         let since = Instant::now();
-        let (pid, steps) = match self.keeper.run(trace, hand_over).await? {
+        let answer = self.keeper.run(trace, hand_over).await?;
+        drop(shared);
+        let (pid, steps) = match answer {
             Ok(spawned) => spawned,
             Err(Failed::Engine(error)) => return Err(error),
             Err(Failed::Attestation(error)) => {

@@ -93,10 +93,7 @@ impl<'a> Host<'a> {
                 let made = device::make(devices, self.staging)?;
                 devices.iter().zip(made).try_for_each(|(device, mount)| self.fill(device.slot, mount))
             }
-            HostStep::OpenDevice { slot, path, number } => {
-                let device = open_device(path, *number)?;
-                self.fill(*slot, device)
-            }
+            HostStep::OpenDevice { slot, path, number } => self.fill(*slot, open_device(path, *number)?),
             HostStep::OpenBind { slot, source, recursive, attributes, slave } => {
                 let bind = open_bind(source, *recursive, *attributes, *slave)?;
                 self.fill(*slot, bind)
@@ -116,7 +113,9 @@ impl<'a> Host<'a> {
                 let sys = rustix::fs::openat(CWD, "/proc/sys", flags, Mode::empty())?;
                 sysctl::write(&sys, name, value)
             }
+            HostStep::OpenNamespace { slot, path } => self.open_namespace(*slot, path),
             HostStep::WriteIdMaps(maps) => self.write_id_maps(maps),
+            HostStep::MapAs(slot) => self.map_as(*slot),
             HostStep::EnterCgroup => {
                 let child = self.child()?;
                 self.cgroup.enter(child.pid, child.in_v2_cgroup).map_err(io::Error::other)
@@ -186,6 +185,18 @@ impl<'a> Host<'a> {
         let Some(child) = &mut self.child else { return Err(Errno::SRCH.into()) };
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         child.userns = Some(rustix::fs::openat(&child.proc, "ns/user", flags, Mode::empty())?);
+        Ok(())
+    }
+
+    fn open_namespace(&mut self, slot: Slot, path: &Path) -> io::Result<()> {
+        let opened = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        self.fill(slot, opened)
+    }
+
+    fn map_as(&mut self, slot: Slot) -> io::Result<()> {
+        let joined = self.slots.get(slot.0).and_then(Option::as_ref).ok_or(Errno::BADF)?.try_clone()?;
+        let Some(child) = &mut self.child else { return Err(Errno::SRCH.into()) };
+        child.userns = Some(joined);
         Ok(())
     }
 

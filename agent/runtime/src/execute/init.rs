@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::process::{Gid, Uid};
 
-use super::{StepError, Timings, stdio, sysctl};
+use super::{StepError, Timings, share, stdio, sysctl};
 use crate::capabilities;
 use crate::plan::Reaper;
 use crate::plan::step::{Attributes, InitStep, Owner, Slot, Source};
@@ -85,6 +85,10 @@ impl Init {
                 rustix::process::setsid()?;
                 sys::signal::reset(self.ignored_signals)
             }
+            InitStep::Hide => Ok(nix::sys::prctl::set_dumpable(false)?),
+            InitStep::OpenProc { slot, attributes } => self.open_proc(*slot, *attributes),
+            InitStep::Join { slot, kind } => share::join(self.slot(*slot)?.as_fd(), *kind),
+            InitStep::NewNamespaces { ipc, uts, network } => share::new_namespaces(*ipc, *uts, *network),
             InitStep::BecomeRoot => set_user(Owner { uid: 0, gid: 0 }, &[]),
             InitStep::NewCgroupNamespace => Ok(nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP)?),
             InitStep::PrivateMounts => {
@@ -96,12 +100,7 @@ impl Init {
                 self.mount(source, at, *attributes, links(*strict))
             }
             InitStep::MountCgroupTrees { at, attributes } => self.mount_cgroups(at, *attributes),
-            InitStep::BindDevice { slot, at } => {
-                let place = self.root.place(at, Target::File, Links::Refused)?;
-                let opened = mount::attach_to(self.slot(*slot)?.as_fd(), place)?;
-                self.opened.extend(opened);
-                Ok(())
-            }
+            InitStep::BindDevice { slot, at } => self.bind_device(*slot, at),
             InitStep::Symlink { target, at } => self.root.symlink(Path::new(at), target),
             InitStep::OpenPipes { stdin, owner } => {
                 let ends = stdio::pipes(&self.root, *stdin, *owner)?;
@@ -233,6 +232,19 @@ impl Init {
         let empty = mount::new_filesystem("tmpfs", &["size=0".to_owned()], attributes)?;
         mount::attach(empty.as_fd(), found.as_fd())?;
         self.empty = Some(empty);
+        Ok(())
+    }
+
+    fn open_proc(&mut self, slot: Slot, attributes: Attributes) -> io::Result<()> {
+        let made = mount::new_filesystem("proc", &[], attributes)?;
+        *self.slots.get_mut(slot.0).ok_or(Errno::BADF)? = Some(made);
+        Ok(())
+    }
+
+    fn bind_device(&mut self, slot: Slot, at: &Path) -> io::Result<()> {
+        let place = self.root.place(at, Target::File, Links::Refused)?;
+        let opened = mount::attach_to(self.slot(slot)?.as_fd(), place)?;
+        self.opened.extend(opened);
         Ok(())
     }
 

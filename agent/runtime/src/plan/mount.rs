@@ -11,6 +11,8 @@ use crate::container::DESCRIPTOR;
 /// Steps in the places the order demands.
 #[derive(Default)]
 pub(crate) struct Mounts {
+    /// In the child, while it has the host's rights.
+    pub early: Vec<InitStep>,
     /// In the keeper, before the clone.
     pub before: Vec<HostStep>,
     /// In the keeper, once the user namespace has its maps.
@@ -114,7 +116,14 @@ impl Mounts {
             "mqueue" => !namespaces.ipc,
             _ => false,
         };
-        let source = if shows_others {
+        // Process ids of its own that belong to the host's users: see `share`.
+        let joined = &namespaces.joined;
+        let before_joining = fstype == "proc" && joined.user.is_some() && joined.pid.is_none();
+        let source = if before_joining && !shows_others {
+            let slot = slots.next();
+            self.early.push(InitStep::OpenProc { slot, attributes });
+            Source::Slot(slot)
+        } else if shows_others {
             let slot = slots.next();
             self.before.push(HostStep::OpenFilesystem { slot, fstype, options: options.data, attributes });
             Source::Slot(slot)

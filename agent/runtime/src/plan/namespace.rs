@@ -1,8 +1,9 @@
 //! Which namespaces are new, id maps, names and sysctls. Pure.
 
 use std::fmt;
+use std::path::PathBuf;
 
-use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, Spec};
 
 use super::step::{HostStep, IdMap, IdMaps, InitStep};
 use super::{HostFacts, PlanError};
@@ -22,6 +23,45 @@ pub struct Namespaces {
     pub uts: bool,
     /// Its own view of the cgroup hierarchy.
     pub cgroup: bool,
+    /// Those of another container that it joins; the fields above say that they are not the host's.
+    pub joined: Joined,
+}
+
+/// Where the namespaces of another container can be opened. One with users has the maps of [`Namespaces::user`] already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Joined {
+    /// Users and groups.
+    pub user: Option<PathBuf>,
+    /// Process ids.
+    pub pid: Option<PathBuf>,
+    /// System V objects and message queues.
+    pub ipc: Option<PathBuf>,
+}
+
+impl Joined {
+    /// Whether it joins any.
+    pub fn any(&self) -> bool {
+        *self != Joined::default()
+    }
+
+    fn of(listed: &[LinuxNamespace]) -> Result<Joined, PlanError> {
+        let refuse = |reason: String| Err(PlanError::new("linux.namespaces", reason));
+        let mut joined = Joined::default();
+        for namespace in listed {
+            let Some(path) = namespace.path() else { continue };
+            if !path.is_absolute() {
+                return refuse(format!("{} is not an absolute path", path.display()));
+            }
+            let place = match namespace.typ() {
+                LinuxNamespaceType::User => &mut joined.user,
+                LinuxNamespaceType::Pid => &mut joined.pid,
+                LinuxNamespaceType::Ipc => &mut joined.ipc,
+                name => return refuse(format!("joining a {name} namespace by path is not supported")),
+            };
+            *place = Some(path.clone());
+        }
+        Ok(joined)
+    }
 }
 
 /// Where a container's network namespace comes from.
@@ -40,13 +80,7 @@ const MOST_RUNS: usize = 32;
 
 pub(crate) fn plan(linux: &Linux, host: HostFacts) -> Result<Namespaces, PlanError> {
     let listed = linux.namespaces().as_deref().unwrap_or_default();
-    if let Some(namespace) = listed.iter().find(|namespace| namespace.path().is_some()) {
-        let name = namespace.typ();
-        return Err(PlanError::new(
-            "linux.namespaces",
-            format!("joining a {name} namespace by path is not supported"),
-        ));
-    }
+    let joined = Joined::of(listed)?;
     let has = |kind| listed.iter().any(|namespace| namespace.typ() == kind);
     if !has(LinuxNamespaceType::Mount) {
         return Err(PlanError::new("linux.namespaces", "a mount namespace is needed"));
@@ -69,6 +103,10 @@ pub(crate) fn plan(linux: &Linux, host: HostFacts) -> Result<Namespaces, PlanErr
             ));
         }
     };
+    if joined.any() && user.is_some() != joined.user.is_some() {
+        let reason = "who joins another container's processes or objects has its users, or the host's";
+        return Err(PlanError::new("linux.namespaces", reason));
+    }
     let network = match (host.network_given, has(LinuxNamespaceType::Network)) {
         (true, _) => Network::Given,
         (false, true) => Network::New,
@@ -81,6 +119,7 @@ pub(crate) fn plan(linux: &Linux, host: HostFacts) -> Result<Namespaces, PlanErr
         ipc: has(LinuxNamespaceType::Ipc),
         uts: has(LinuxNamespaceType::Uts),
         cgroup: has(LinuxNamespaceType::Cgroup),
+        joined,
     })
 }
 
@@ -145,7 +184,7 @@ pub(crate) fn names_and_sysctls(
         let own = match namespace_of(&name) {
             Some("net") if namespaces.network == Network::Given => continue,
             Some("net") => namespaces.network == Network::New,
-            Some("ipc") => namespaces.ipc,
+            Some("ipc") => namespaces.ipc && namespaces.joined.ipc.is_none(),
             Some(_) => namespaces.uts,
             None => false,
         };
@@ -202,15 +241,15 @@ fn namespace_of(name: &str) -> Option<&'static str> {
 impl fmt::Display for Namespaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("mount")?;
-        for (new, name) in [
-            (self.user.is_some(), "user"),
-            (self.pid, "pid"),
-            (self.ipc, "ipc"),
-            (self.uts, "uts"),
-            (self.cgroup, "cgroup"),
+        for (new, name, joined) in [
+            (self.user.is_some(), "user", self.joined.user.is_some()),
+            (self.pid, "pid", self.joined.pid.is_some()),
+            (self.ipc, "ipc", self.joined.ipc.is_some()),
+            (self.uts, "uts", false),
+            (self.cgroup, "cgroup", false),
         ] {
             if new {
-                write!(f, " {name}")?;
+                write!(f, " {name}{}", if joined { "=joined" } else { "" })?;
             }
         }
         match self.network {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::step::{Attributes, DeviceNumber, DeviceRule, HostStep, InitStep, NewDevice, Source};
+use super::step::{Attributes, DeviceNumber, DeviceRule, HostStep, InitStep, Joins, NewDevice, Source};
 
 impl HostStep {
     /// The step's name and what it is about, for errors.
@@ -71,6 +71,10 @@ impl fmt::Display for HostStep {
             HostStep::MapTaken(slot) => write!(f, "map-taken {}", slot.0),
             HostStep::OpenCgroupTrees => f.write_str("open-cgroup-trees"),
             HostStep::SetNetworkSysctl { name, value } => write!(f, "set-network-sysctl {name} = {value}"),
+            HostStep::OpenNamespace { slot, path } => {
+                write!(f, "open-namespace {} -> {}", path.display(), slot.0)
+            }
+            HostStep::MapAs(slot) => write!(f, "map-as {}", slot.0),
             HostStep::WriteIdMaps(maps) => write!(f, "write-id-maps {maps}"),
             HostStep::EnterCgroup => f.write_str("enter-cgroup"),
             HostStep::MapBind(slot) => write!(f, "map-bind {}", slot.0),
@@ -96,6 +100,15 @@ impl fmt::Display for InitStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             InitStep::NewSession => f.write_str("new-session"),
+            InitStep::Hide => f.write_str("hide"),
+            InitStep::OpenProc { slot, attributes } => write!(f, "open-proc{attributes} -> {}", slot.0),
+            InitStep::Join { slot, kind: Joins::Ipc } => write!(f, "join-ipc <- {}", slot.0),
+            InitStep::Join { slot, kind: Joins::User } => write!(f, "join-users <- {}", slot.0),
+            InitStep::NewNamespaces { ipc, uts, network } => {
+                f.write_str("new-namespaces mount")?;
+                let all = [(*ipc, "ipc"), (*uts, "uts"), (*network, "network")];
+                all.iter().filter(|(new, _)| *new).try_for_each(|(_, name)| write!(f, " {name}"))
+            }
             InitStep::BecomeRoot => f.write_str("become-root"),
             InitStep::NewCgroupNamespace => f.write_str("new-cgroup-namespace"),
             InitStep::PrivateMounts => f.write_str("private-mounts"),

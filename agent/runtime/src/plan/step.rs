@@ -167,8 +167,17 @@ pub enum HostStep {
         /// Text.
         value: String,
     },
+    /// Opens a namespace that the child is to join.
+    OpenNamespace {
+        /// Where it goes.
+        slot: Slot,
+        /// Path on the host.
+        path: PathBuf,
+    },
     /// Writes the child's id maps.
     WriteIdMaps(IdMaps),
+    /// Takes the id maps of a user namespace that the child is to join for its own.
+    MapAs(Slot),
     /// Moves the child into its cgroup.
     EnterCgroup,
     /// Shows a clone through the container's id map.
@@ -212,6 +221,15 @@ pub enum HostStep {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resource(pub u32, pub &'static str);
 
+/// A kind of namespace that a child can join by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joins {
+    /// System V objects and message queues.
+    Ipc,
+    /// Users and groups.
+    User,
+}
+
 /// Where a mount comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -231,8 +249,33 @@ pub enum Source {
 pub enum InitStep {
     /// Leads a session of its own.
     NewSession,
+    /// Lets nobody trace it or look into it, whatever its users are.
+    Hide,
+    /// Opens a `/proc` of its own process ids.
+    OpenProc {
+        /// Where it goes.
+        slot: Slot,
+        /// Flags.
+        attributes: Attributes,
+    },
+    /// Joins a namespace of another container.
+    Join {
+        /// Where it was opened.
+        slot: Slot,
+        /// Of which kind.
+        kind: Joins,
+    },
     /// Becomes user and group 0 of its user namespace.
     BecomeRoot,
+    /// Makes the namespaces that belong to users it has joined: a mount namespace, and these.
+    NewNamespaces {
+        /// System V objects.
+        ipc: bool,
+        /// Host name.
+        uts: bool,
+        /// Network.
+        network: bool,
+    },
     /// Makes the present cgroup the root of what it can see.
     NewCgroupNamespace,
     /// Takes every mount out of its propagation group.

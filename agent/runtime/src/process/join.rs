@@ -171,17 +171,23 @@ impl Joining {
 }
 
 /// Process ids of children are those of another namespace until it is dropped.
-struct Visit<'a> {
+pub(super) struct Visit<'a> {
     home: Option<BorrowedFd<'a>>,
 }
 
 impl<'a> Visit<'a> {
+    /// As [`Visit::enter`], into a namespace that is open itself.
+    pub(super) fn enter_namespace(namespace: BorrowedFd<'_>, home: BorrowedFd<'a>) -> io::Result<Visit<'a>> {
+        rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::ProcessID))?;
+        Ok(Visit { home: Some(home) })
+    }
+
     fn enter(process: BorrowedFd<'_>, home: BorrowedFd<'a>) -> io::Result<Visit<'a>> {
         rustix::thread::move_into_thread_name_spaces(process, ThreadNameSpaceType::PROCESS_ID)?;
         Ok(Visit { home: Some(home) })
     }
 
-    fn leave(mut self) -> io::Result<()> {
+    pub(super) fn leave(mut self) -> io::Result<()> {
         self.home.take().map_or(Ok(()), go_home)
     }
 }

@@ -5,12 +5,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
 
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::channel::{self, KeeperEnd};
 use super::clone::{Cloned, clone3};
 use super::exec::Executable;
 use super::init::{self, Start};
+use super::join;
 use super::message::{FromInit, Streams, ToInit};
 use super::{CreateError, Gate, Spawned, Staging};
 use crate::capabilities::CapSet;
@@ -45,10 +47,13 @@ pub(super) fn create(
     let visit = visit(netns, staging)?;
     host.run(&plan.before, &mut timings)?;
     let since = Instant::now();
+    let pids = visit_pids(&plan.namespaces, staging)?;
     let (cloned, in_v2_cgroup) = clone_child(&plan.namespaces, &cgroup)
         .map_err(|error| failed("clone", plan.namespaces.to_string(), error))?;
     let Cloned::Parent { pid, pidfd } = cloned else {
         drop(keeper_end);
+        // Only the parent goes back; this process is where it belongs.
+        std::mem::forget(pids);
         init::run(Start {
             plan: &plan,
             host,
@@ -59,6 +64,9 @@ pub(super) fn create(
         })
     };
     drop(init_end);
+    if let Some(pids) = pids {
+        pids.leave().map_err(|error| failed("leave-process-ids", "another container", error))?;
+    }
     let pidfd = undo.child.insert(pidfd);
     let pidfd = pidfd.try_clone().map_err(|error| failed("clone", &spec.id, error))?;
     if let Some(visit) = visit {
@@ -103,6 +111,19 @@ fn visit<'a>(netns: Option<BorrowedFd<'_>>, staging: &'a Staging) -> Result<Opti
     visit.map(Some).map_err(|error| failed("enter-network", NETNS, error))
 }
 
+/// Children are born among the processes of another container until this is left.
+fn visit_pids<'a>(
+    namespaces: &Namespaces,
+    staging: &'a Staging,
+) -> Result<Option<join::Visit<'a>>, CreateError> {
+    let Some(path) = &namespaces.joined.pid else { return Ok(None) };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let visit = rustix::fs::openat(CWD, path, flags, Mode::empty())
+        .map_err(io::Error::from)
+        .and_then(|opened| join::Visit::enter_namespace(opened.as_fd(), staging.home_pids.as_fd()));
+    visit.map(Some).map_err(|error| failed("enter-process-ids", path.display().to_string(), error))
+}
+
 /// Gives the child its root filesystem and waits until it stands at the gate.
 fn meet(channel: &KeeperEnd, host: &Host<'_>, id: &str, timings: &mut Timings) -> Result<Ends, CreateError> {
     let root = host.root.as_ref().map(AsFd::as_fd);
@@ -136,13 +157,16 @@ pub(super) fn clone_into(flags: u64, cgroup: &Cgroup) -> io::Result<(Cloned, boo
 }
 
 fn clone_flags(namespaces: &Namespaces) -> u64 {
+    let joined = &namespaces.joined;
+    // Who joins users makes what belongs to them afterwards.
+    let at_once = joined.user.is_none();
     let wanted = [
-        (true, libc::CLONE_NEWNS),
-        (namespaces.user.is_some(), libc::CLONE_NEWUSER),
-        (namespaces.pid, libc::CLONE_NEWPID),
-        (namespaces.ipc, libc::CLONE_NEWIPC),
-        (namespaces.uts, libc::CLONE_NEWUTS),
-        (namespaces.network == Network::New, libc::CLONE_NEWNET),
+        (at_once, libc::CLONE_NEWNS),
+        (at_once && namespaces.user.is_some(), libc::CLONE_NEWUSER),
+        (namespaces.pid && joined.pid.is_none(), libc::CLONE_NEWPID),
+        (at_once && namespaces.ipc && joined.ipc.is_none(), libc::CLONE_NEWIPC),
+        (at_once && namespaces.uts, libc::CLONE_NEWUTS),
+        (at_once && namespaces.network == Network::New, libc::CLONE_NEWNET),
     ];
     wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| u64::from(flag.unsigned_abs())).sum()
 }
@@ -246,6 +270,7 @@ mod tests {
     use crate::cgroup::Layout;
     use crate::container::{LogPolicy, Rootfs, SeccompPolicy};
     use crate::defaults;
+    use crate::plan::Joined;
 
     #[test]
     fn only_asked_for_namespaces_are_new() {
@@ -256,6 +281,7 @@ mod tests {
             ipc: false,
             uts: false,
             cgroup: true,
+            joined: Joined::default(),
         };
         assert_eq!(clone_flags(&none), u64::from(libc::CLONE_NEWNS.unsigned_abs()));
     }

@@ -17,6 +17,8 @@ pub struct NamespaceModes {
     pub network: NetworkMode,
     /// Sees and counts the host's processes.
     pub pid_host: bool,
+    /// Is among the processes of another container: id, unique beginning of it, or name; the id once it is made.
+    pub pid_of: Option<String>,
     /// System V objects, message queues and `/dev/shm`.
     pub ipc: IpcMode,
     /// Has the host's name.
@@ -43,7 +45,7 @@ pub enum NetworkMode {
 }
 
 /// Whose objects between processes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IpcMode {
     /// Its own.
@@ -51,16 +53,27 @@ pub enum IpcMode {
     Private,
     /// Its own, without `/dev/shm`.
     None,
-    /// Its own, as [`IpcMode::Private`]; no other container joins it yet.
+    /// Its own, and other containers may join it.
     Shareable,
     /// The host's.
     Host,
+    /// That of another container, which is shareable: as [`NetworkMode::Container`].
+    Container(String),
 }
 
 impl NamespaceModes {
     /// Whether the container has users of its own: a user namespace.
     pub(crate) fn own_users(&self, privileged: bool) -> bool {
         !self.user_host.unwrap_or(privileged)
+    }
+
+    /// The containers whose users it has too, because it joins their processes or objects.
+    pub(crate) fn shares_with(&self) -> impl Iterator<Item = &String> {
+        let objects = match &self.ipc {
+            IpcMode::Container(other) => Some(other),
+            _ => None,
+        };
+        self.pid_of.iter().chain(objects)
     }
 
     pub(super) fn check(&self, config: &ContainerConfig) -> Result<(), EngineError> {
@@ -76,6 +89,12 @@ impl NamespaceModes {
         if self.network != NetworkMode::Bridge && config.task.is_some() {
             return Err(EngineError::invalid("network", "a service's task has a network of its own"));
         }
+        if self.pid_host && self.pid_of.is_some() {
+            return Err(EngineError::invalid("pid", "it is the host's or another container's, not both"));
+        }
+        if self.shares_with().next().is_some() && config.task.is_some() {
+            return Err(EngineError::invalid("pid", "a service's task has processes and objects of its own"));
+        }
         if self.uts_host && !(config.hostname.is_empty() && config.isolation.names.domainname.is_empty()) {
             return Err(EngineError::invalid(
                 "hostname",
@@ -88,7 +107,7 @@ impl NamespaceModes {
         {
             return Err(EngineError::invalid(
                 "shm-size",
-                "with --ipc none or host there is no /dev/shm of its own",
+                "with --ipc none, host or container:NAME there is no /dev/shm of its own",
             ));
         }
         if self.cgroup_host
@@ -186,6 +205,7 @@ mod tests {
         let modes = NamespaceModes {
             network: NetworkMode::Host,
             pid_host: true,
+            pid_of: None,
             ipc: IpcMode::Host,
             uts_host: true,
             cgroup_host: true,

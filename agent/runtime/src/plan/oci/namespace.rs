@@ -6,7 +6,7 @@ use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType};
 
 use super::super::namespace;
 use super::super::step::IdMaps;
-use super::super::{Namespaces, Network, PlanError};
+use super::super::{Joined, Namespaces, Network, PlanError};
 
 /// The namespaces of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,8 @@ pub(super) fn plan(linux: &Linux) -> Result<Planned, PlanError> {
             ipc: has(Type::Ipc),
             uts: has(Type::Uts),
             cgroup: is_new(Type::Cgroup),
+            // Paths are entered by this command line itself: see `join`.
+            joined: Joined::default(),
         },
         mount: has(Type::Mount),
     };

@@ -17,10 +17,10 @@ pub(super) struct Namespaces {
         hide_default_value = true
     )]
     network: String,
-    /// host: see the processes of the host
+    /// host: see the processes of the host; container:NAME: those of another container, with its users
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pid: String,
-    /// private, none (no /dev/shm), shareable or host
+    /// private, none (no /dev/shm), shareable, host or container:NAME
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     ipc: String,
     /// host: have the name of the host
