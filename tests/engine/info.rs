@@ -75,6 +75,7 @@ fn what_the_host_lacks_is_refused_by_name() {
         ("cgroup controller cpuset", &["--cpuset-cpus", "0"]),
         ("swap accounting", &["-m", "64m", "--memory-swap", "128m"]),
         ("weights of disk accesses", &["--blkio-weight", "100"]),
+        ("project quotas", &["--storage-opt", "size=64m"]),
         ("user namespaces", &[]),
         ("system call filters", &[]),
     ] {

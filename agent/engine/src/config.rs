@@ -40,6 +40,12 @@ impl EngineConfig {
         0x4000_0000 | (number & 0x3fff_0000)
     }
 
+    /// Those of them that count the writable layers of containers; volumes are counted by the first ones.
+    pub(crate) fn projects_of_containers(&self) -> impl Iterator<Item = u32> {
+        let first = self.first_project();
+        (first | 0x8000)..=(first | 0xffff)
+    }
+
     /// The keeper's socket.
     pub fn keeper_socket(&self) -> PathBuf {
         self.run_dir.join("keeper.sock")

@@ -119,6 +119,7 @@ const SWAP: &str = "swap accounting";
 const USERS: &str = "user namespaces";
 const MAPPED: &str = "overlays with mapped ids";
 const SECCOMP: &str = "system call filters";
+const QUOTAS: &str = "project quotas";
 
 /// Option, whether it is asked for, and what it needs.
 fn needs(config: &ContainerConfig) -> Vec<(&'static str, bool, &'static str)> {
@@ -141,6 +142,7 @@ fn needs(config: &ContainerConfig) -> Vec<(&'static str, bool, &'static str)> {
         ("device-write-bps", !resources.device_write_bps.is_empty(), DISKS),
         ("device-read-iops", !resources.device_read_iops.is_empty(), DISKS),
         ("device-write-iops", !resources.device_write_iops.is_empty(), DISKS),
+        ("storage-opt", resources.root_bytes.is_some(), QUOTAS),
         ("userns", own_users, USERS),
         ("userns", own_users, MAPPED),
         ("security-opt", filtered, SECCOMP),
@@ -254,7 +256,7 @@ fn quotas(filesystem: &str, options: &BTreeSet<String>) -> Feature {
         "--storage-opt size= and the size of volumes are refused: {filesystem} of the data directory is mounted without \
          prjquota"
     );
-    feature("project quotas", there, format!("on {filesystem} of the data directory"), &without)
+    feature(QUOTAS, there, format!("on {filesystem} of the data directory"), &without)
 }
 
 #[cfg(test)]

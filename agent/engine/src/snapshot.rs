@@ -199,6 +199,27 @@ impl Snapshots {
         blocking(move || container::prepare(&snapshots, &id, &layers, owner)).await
     }
 
+    /// Lets the writable directories of a container, which are still empty, hold so many bytes.
+    ///
+    /// # Errors
+    /// When the file system counts no projects.
+    pub async fn limit(&self, container_id: &str, project: u32, bytes: u64) -> Result<(), SnapshotError> {
+        let own = self.dir("containers").join(container_id);
+        blocking(move || container::limit(&own, project, bytes)).await
+    }
+
+    /// Takes that limit away. Not worth a failed removal: the files go, and the number is set anew when it is used again.
+    pub async fn unlimit(&self, container_id: &str, project: u32) {
+        let own = self.dir("containers").join(container_id);
+        let forget = move || {
+            let opened = File::open(&own).map_err(|fault| store(&own, &fault))?;
+            agent_runtime::quota::forget(opened.as_fd(), project).map_err(|fault| store(&own, &fault))
+        };
+        if let Err(error) = blocking(forget).await {
+            tracing::debug!(container = container_id, %error, "the quota of a container stays");
+        }
+    }
+
     /// Removes the snapshot of a container, which must not be mounted any more; removing what is not there is fine.
     ///
     /// # Errors

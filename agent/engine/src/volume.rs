@@ -254,7 +254,7 @@ impl Volumes {
         let taken: BTreeSet<u32> =
             entries.iter().filter_map(|(_, entry)| entry.record().as_ref().and_then(|r| r.project)).collect();
         let first = self.inner.first_project;
-        (first..=first | 0xffff).find(|project| !taken.contains(project)).unwrap_or(first)
+        (first..=first | 0x7fff).find(|project| !taken.contains(project)).unwrap_or(first)
     }
 
     /// Copies what the image of these layers, topmost first, has at `target` into the volume, if that is empty and

@@ -102,7 +102,9 @@ fn a_container_joins_the_processes_of_another_with_its_users_or_the_hosts() {
     assert!(text.contains("clone: mount pid=joined ipc uts") && text.contains("init: hide"), "{text}");
     refused(
         |oci| joining(oci, &[(Kind::Pid, "/of/pids")]),
-        &expect!["linux.namespaces: who joins another container's processes or objects has its users, or the host's"],
+        &expect![
+            "linux.namespaces: who joins another container's processes or objects has its users, or the host's"
+        ],
     );
     refused(
         |oci| joining(oci, &[(Kind::Uts, "/of/names")]),

@@ -186,6 +186,7 @@ fn resources(given: v1::ResourceLimits) -> Result<Resources, Invalid> {
         ulimits: given.ulimits.into_iter().map(ulimit).collect(),
         shm_bytes: given.shm_bytes,
         cgroup_parent: (!given.cgroup_parent.is_empty()).then_some(given.cgroup_parent),
+        root_bytes: given.root_bytes,
     })
 }
 

@@ -113,6 +113,7 @@ impl Inner {
             identity,
             stop_signal,
             range: 0,
+            project: None,
             created_at_ms: now_ms(),
             started_at_ms: None,
             exit: None,
@@ -127,6 +128,7 @@ impl Inner {
     fn reserve(&self, mut record: Record) -> Result<Arc<Entry>, EngineError> {
         let mut entries = self.entries();
         let mut taken = std::collections::BTreeSet::new();
+        let mut projects = std::collections::BTreeSet::new();
         for entry in entries.values() {
             let live = entry.live();
             if live.record.name == record.name && !live.is_leaving() {
@@ -137,6 +139,10 @@ impl Inner {
                 return Err(EngineError::NameTaken { name, id: live.record.short_id() });
             }
             taken.insert(live.record.range);
+            projects.extend(live.record.project);
+        }
+        if record.config.isolation.resources.root_bytes.is_some() {
+            record.project = self.config.projects_of_containers().find(|project| !projects.contains(project));
         }
         if let Some(shared) = sharing::range(&entries, &record)? {
             record.range = shared;
@@ -158,6 +164,9 @@ impl Inner {
         self.table.put(&record.id, &record, Durability::Volatile).await?;
         self.make_volumes(&record).await?;
         self.snapshots.prepare(&record.id, &record.layers, record.ids()).await?;
+        if let (Some(project), Some(bytes)) = (record.project, record.config.isolation.resources.root_bytes) {
+            self.snapshots.limit(&record.id, project, bytes).await?;
+        }
         files::make_dir(&self.config.container_dir(&record.id))?;
         let record = entry.change(|live| live.record.phase = Phase::Created);
         self.table.put(&record.id, &record, Durability::Synced).await?;

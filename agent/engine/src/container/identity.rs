@@ -80,6 +80,7 @@ mod tests {
             identity: Identity::default(),
             stop_signal: 15,
             range: 0,
+            project: None,
             created_at_ms: 0,
             started_at_ms: None,
             exit: None,

@@ -60,6 +60,9 @@ pub(crate) struct Record {
     pub(crate) stop_signal: i32,
     /// Number of its range of host ids.
     pub(crate) range: u32,
+    /// The project by which its writable layer is counted, where that is limited.
+    #[serde(default)]
+    pub(crate) project: Option<u32>,
     pub(crate) created_at_ms: u64,
     pub(crate) started_at_ms: Option<u64>,
     pub(crate) exit: Option<Exit>,

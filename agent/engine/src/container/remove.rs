@@ -54,6 +54,9 @@ impl Inner {
         self.network.detach(&record.id).await?;
         let cgroup = record.cgroup(&self.config);
         blocking(move || end_cgroup(&cgroup)).await?;
+        if let Some(project) = record.project {
+            self.snapshots.unlimit(&record.id, project).await;
+        }
         self.snapshots.remove(&record.id).await?;
         let config = &record.config;
         if config.remove_volumes || config.auto_remove || config.task.is_some() {

@@ -110,7 +110,8 @@ impl Inner {
             self.join(other, &[&[(Type::Pid, "pid")][..], of_users].concat(), spec, &mut shared)?;
         }
         if let IpcMode::Container(other) = &isolation.namespaces.ipc {
-            let process = self.join(other, &[&[(Type::Ipc, "ipc")][..], of_users].concat(), spec, &mut shared)?;
+            let process =
+                self.join(other, &[&[(Type::Ipc, "ipc")][..], of_users].concat(), spec, &mut shared)?;
             if !record.config.mounts.iter().any(|mount| mount.target == SHM) {
                 opened.push(process.shared_memory().await?);
                 process.check(self)?;

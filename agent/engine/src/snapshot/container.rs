@@ -4,6 +4,7 @@
 //! says of its root, shifted into the container's ids.
 
 use std::fs::{self, DirBuilder, Permissions};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
@@ -37,6 +38,15 @@ pub(super) fn prepare(
     fs::set_permissions(&upper, Permissions::from_mode(root.mode() & 0o7777))
         .map_err(|fault| store(&upper, &fault))?;
     Ok(Mounts { lower, upper, work })
+}
+
+/// Both belong to the project: overlayfs renames from one into the other, which does not cross projects.
+pub(super) fn limit(own: &Path, project: u32, bytes: u64) -> Result<(), SnapshotError> {
+    for dir in [own.to_owned(), own.join("upper"), own.join("work")] {
+        let opened = fs::File::open(&dir).map_err(|fault| store(&dir, &fault))?;
+        agent_runtime::quota::limit(opened.as_fd(), project, bytes).map_err(|fault| store(&dir, &fault))?;
+    }
+    Ok(())
 }
 
 pub(super) fn remove(snapshots: &Snapshots, id: &str) -> Result<(), SnapshotError> {

@@ -14,6 +14,9 @@ use super::{Ulimit, bounded, cpuset, ulimit};
 use crate::EngineError;
 use crate::container::{Limits, MEMORY_MINIMUM};
 
+/// The smallest writable layer, in bytes.
+const ROOT_MINIMUM: u64 = 1 << 20;
+
 /// Limits and weights; what is `None` or empty is as the kernel has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -58,6 +61,8 @@ pub struct Resources {
     pub shm_bytes: Option<u64>,
     /// The cgroup it is made below; an absolute path. `None`: the engine's own.
     pub cgroup_parent: Option<String>,
+    /// How much its writable layer holds, in bytes.
+    pub root_bytes: Option<u64>,
 }
 
 /// A number for one block device of the host.
@@ -108,6 +113,10 @@ impl Resources {
                 "shm-size",
                 "0 is no size; --ipc none makes no /dev/shm at all",
             ));
+        }
+        if self.root_bytes.is_some_and(|bytes| bytes < ROOT_MINIMUM) {
+            let rule = format!("is less than {ROOT_MINIMUM} bytes (1 MiB), with which nothing starts");
+            return Err(EngineError::invalid("storage-opt", rule));
         }
         self.cgroup_parent.as_deref().map_or(Ok(()), check_parent)
     }

@@ -67,6 +67,14 @@ pub(super) fn grace(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Reads `size=SIZE`, the only option of storage there is.
+pub(super) fn storage(text: &str) -> Result<u64, String> {
+    match text.split_once('=') {
+        Some(("size", size)) => spec::size(size),
+        _ => Err(format!("{text:?} is not known; only size=SIZE is, for example size=2g")),
+    }
+}
+
 /// Reads `NAME=SOFT[:HARD]`; one number is both, -1 or `unlimited` is no limit.
 pub(super) fn ulimit(text: &str) -> Result<Ulimit, String> {
     let expected =
@@ -121,6 +129,12 @@ mod tests {
         for bad in ["", "5", "s", "5x", "-1s", "1.5s", "99999999999999h"] {
             assert!(time(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn storage_has_a_size_and_nothing_else() {
+        assert_eq!(storage("size=2g"), Ok(2 << 30));
+        assert!(storage("size=").is_err() && storage("dm.basesize=1g").is_err() && storage("2g").is_err());
     }
 
     #[test]

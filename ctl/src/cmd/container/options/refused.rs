@@ -66,10 +66,6 @@ impl List for OfCreate {
         valued("net-alias", OTHER_NETWORKS),
         valued("network-alias", OTHER_NETWORKS),
         valued("runtime", "the agent is its own runtime; `ctl container run` has no other"),
-        valued(
-            "storage-opt",
-            "a limit of the root filesystem needs project quotas, which are not set up for it",
-        ),
         switch(
             "use-api-socket",
             "it would give the container the whole host; mount a socket on purpose with --volume",

@@ -73,6 +73,9 @@ pub(super) struct Resources {
     /// Size of /dev/shm (default 64m)
     #[arg(long, value_name = "SIZE", value_parser = spec::size)]
     shm_size: Option<u64>,
+    /// size=SIZE: how much its root file system may grow by; needs project quotas
+    #[arg(long, value_name = "OPTION", value_parser = notation::storage)]
+    storage_opt: Option<u64>,
     /// Make its cgroup below this one, an absolute path
     #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
     cgroup_parent: String,
@@ -114,6 +117,7 @@ impl Resources {
             ulimits: self.ulimit,
             shm_bytes: self.shm_size.filter(|bytes| *bytes != 0),
             cgroup_parent: self.cgroup_parent,
+            root_bytes: self.storage_opt,
         });
         Ok(())
     }
