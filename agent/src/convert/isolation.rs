@@ -42,6 +42,7 @@ pub fn add(config: &mut ContainerConfig, given: v1::Isolation) -> Result<(), Inv
         init: given.init,
         expose: given.expose.iter().map(|text| exposed(text)).collect::<Result<_, _>>()?,
         publish_all: given.publish_all,
+        publish_free: given.publish_free.iter().map(|text| exposed(text)).collect::<Result<_, _>>()?,
         resources: given.resources.map(resources).transpose()?.unwrap_or_default(),
         confinement: given.confinement.map(confinement).transpose()?.unwrap_or_default(),
         namespaces: given.namespaces.as_ref().map(namespaces).transpose()?.unwrap_or_default(),

@@ -99,6 +99,13 @@ fn ports(bench: &Bench<'_>) {
     let found = all.as_array().and_then(|all| all.iter().find(|one| one["id"] == id.as_str()).cloned());
     let ports = found.expect("it runs")["ports"].to_string();
     assert!(ports.contains("80") && ports.contains("53"), "{ports}");
+    let id = bench.start(&["-p", "70", "-p", "18000-18001:80-81"]);
+    let shown = bench.solo.ctl(&["container", "port", &id]);
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 3, "{shown}");
+    assert!(shown.contains("18000") && shown.contains("18001") && !shown.contains("127.0.0.1"), "{shown}");
+    assert!(bench.refused(&["-p", "127.0.0.1:80:80"]).contains("leave the address out"));
+    assert!(bench.refused(&["--network", "none", "-p", "70"]).contains("publish"));
 }
 
 fn an_init_process(bench: &Bench<'_>) {

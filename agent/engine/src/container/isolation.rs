@@ -53,6 +53,8 @@ pub struct Isolation {
     pub expose: Vec<(u16, Protocol)>,
     /// Publishes every port it or its image names on a free port of the host.
     pub publish_all: bool,
+    /// Ports published on a free port of the host.
+    pub publish_free: Vec<(u16, Protocol)>,
     /// What it may use.
     pub resources: Resources,
     /// How far its processes are trusted.
@@ -71,7 +73,8 @@ impl Isolation {
         bounded("group-add", self.groups.len())?;
         bounded("annotation", self.annotations.len())?;
         bounded("expose", self.expose.len())?;
-        if self.expose.iter().any(|(port, _)| *port == 0) {
+        bounded("publish", self.publish_free.len())?;
+        if self.expose.iter().chain(&self.publish_free).any(|(port, _)| *port == 0) {
             return Err(EngineError::invalid("expose", "0 is not a port from 1 to 65535"));
         }
         let no_text =

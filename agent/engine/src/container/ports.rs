@@ -96,18 +96,18 @@ impl Inner {
         })
     }
 
-    /// Chooses a free port of the host for every port that the caller or the image exposes, where the caller
-    /// wants that. The choice stays with the container.
+    /// Chooses a free port of the host for every port that the caller wants on one, and where the caller says so for
+    /// all that the caller or the image exposes. The choice stays with the container.
     pub(crate) fn publish_exposed(
         &self,
         config: &mut ContainerConfig,
         image: &Image,
     ) -> Result<(), EngineError> {
-        if !config.isolation.publish_all {
-            return Ok(());
+        let mut wanted: BTreeSet<_> = config.isolation.publish_free.iter().copied().collect();
+        if config.isolation.publish_all {
+            wanted.extend(image.config.exposed_ports.iter().filter_map(|text| exposed(text)));
+            wanted.extend(&config.isolation.expose);
         }
-        let from_image = image.config.exposed_ports.iter().filter_map(|text| exposed(text));
-        let wanted: BTreeSet<_> = from_image.chain(config.isolation.expose.iter().copied()).collect();
         for (target, protocol) in wanted {
             if config.ports.iter().any(|port| (port.target, port.protocol) == (target, protocol)) {
                 continue;
@@ -123,7 +123,7 @@ impl Inner {
             let published = EPHEMERAL.clone().find(is_free).ok_or_else(|| {
                 let rule =
                     format!("no port from {} to {} of this host is free", EPHEMERAL.start(), EPHEMERAL.end());
-                EngineError::invalid("publish-all", rule)
+                EngineError::invalid("publish", rule)
             })?;
             config.ports.push(PortMapping { protocol, published, target });
         }

@@ -11,6 +11,7 @@ mod namespaces;
 mod network;
 pub(super) mod notation;
 mod process;
+mod publish;
 pub(super) mod refused;
 mod resources;
 mod restart;

@@ -82,7 +82,9 @@ impl NamespaceModes {
             let rule = "a privileged container has the host's users, or devices and mounts would refuse it";
             return Err(EngineError::invalid("userns", rule));
         }
-        if self.network != NetworkMode::Bridge && (!config.ports.is_empty() || config.isolation.publish_all) {
+        let isolation = &config.isolation;
+        let chosen = isolation.publish_all || !isolation.publish_free.is_empty();
+        if self.network != NetworkMode::Bridge && (!config.ports.is_empty() || chosen) {
             let rule = "only a container with a network of its own on the bridge can publish ports";
             return Err(EngineError::invalid("publish", rule));
         }

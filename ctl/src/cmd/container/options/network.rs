@@ -1,18 +1,18 @@
 //! How a container is named and reached on the network, and what it finds there.
 
-use proto::v1::{CreateContainerRequest, PublishedPort};
+use proto::v1::CreateContainerRequest;
 
 use super::notation;
-use crate::cmd::service::spec;
+use super::publish::{self, Publish};
 use crate::error::CommandError;
 
 /// The container on the network.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Network")]
 pub(super) struct Network {
-    /// Publish a port on this host: PUBLISHED:TARGET[/udp]
-    #[arg(long, short = 'p', value_name = "PORTS", value_parser = spec::port)]
-    publish: Vec<PublishedPort>,
+    /// Publish a port on this host: [PUBLISHED:]TARGET[/udp], or ranges of them
+    #[arg(long, short = 'p', value_name = "PORTS", value_parser = publish::read)]
+    publish: Vec<Publish>,
     /// Publish every exposed port on a free port of this host
     #[arg(long, short = 'P')]
     publish_all: bool,
@@ -41,10 +41,12 @@ pub(super) struct Network {
 
 impl Network {
     pub(super) fn fill(self, request: &mut CreateContainerRequest) -> Result<(), CommandError> {
-        request.ports = self.publish;
+        request.ports = self.publish.iter().flat_map(|one| one.fixed.clone()).collect();
+        let publish_free = self.publish.into_iter().flat_map(|one| one.free).collect();
         super::spec(request).hostname = self.hostname;
         let isolation = super::isolation(request);
         isolation.publish_all = self.publish_all;
+        isolation.publish_free = publish_free;
         isolation.expose = self.expose;
         isolation.domainname = self.domainname;
         isolation.extra_hosts = self.add_host;
