@@ -9,7 +9,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use nix::sched::CloneFlags;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat};
 use rustix::mount::{FsOpenFlags, UnmountFlags, fsconfig_set_flag, fsconfig_set_string, fsopen, unmount};
 use rustix::thread::LinkNameSpaceType;
 
@@ -50,6 +51,34 @@ pub enum ReadOnly {
 /// When the kernel refuses, for instance a mount that must not be copied.
 pub fn bind(source: BorrowedFd<'_>, recursive: bool) -> io::Result<OwnedFd> {
     mount::clone(source, recursive)
+}
+
+/// As [`bind`] of one file or directory, where `found` may lie on the detached mount `whole`.
+///
+/// Kernels before 6.15 copy only what is attached. There `whole` is attached for a moment, in a mount namespace that
+/// ends with the thread that made it, so that nothing stays behind whenever this is cut short.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn bind_part(whole: BorrowedFd<'_>, found: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    match bind(found, false) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => std::thread::scope(|scope| {
+            let attached = || {
+                nix::sched::unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS)?;
+                let root =
+                    openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+                let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+                mount_setattr(root.as_fd(), true, &private)?;
+                attach(whole, root.as_fd())?;
+                bind(found, false)
+            };
+            scope
+                .spawn(attached)
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the thread that attaches it ended")))
+        }),
+        other => other,
+    }
 }
 
 /// Sets what a detached mount lets a container do. Device nodes never open on it.
@@ -164,12 +193,12 @@ mod tests {
     use super::*;
 
     fn root_of(path: &Path) -> OwnedFd {
-        rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap()
+        openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap()
     }
 
     fn write(at: &OwnedFd, name: &str) -> io::Result<()> {
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(at, name, flags, Mode::from_raw_mode(0o600)).map(drop)?)
+        Ok(openat(at, name, flags, Mode::from_raw_mode(0o600)).map(drop)?)
     }
 
     #[test]
@@ -194,7 +223,7 @@ mod tests {
         }
         for lower in [&dirs[..], &dirs[..1]] {
             let shown = layers(lower).unwrap();
-            let file = rustix::fs::openat(&shown, "name", OFlags::RDONLY, Mode::empty()).unwrap();
+            let file = openat(&shown, "name", OFlags::RDONLY, Mode::empty()).unwrap();
             assert_eq!(io::read_to_string(std::fs::File::from(file)).unwrap(), "top");
             assert_eq!(write(&shown, "x").unwrap_err().raw_os_error(), Some(libc::EROFS));
         }

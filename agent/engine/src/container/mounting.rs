@@ -247,7 +247,20 @@ fn open_image(mount: &Mount, layers: &[PathBuf]) -> Result<OwnedFd, EngineError>
         return Ok(whole);
     }
     let part = volume::subpath(whole.as_fd(), &mount.subpath)?;
-    finish(&part, mount, false, ReadOnly::All, Propagation::Private)
+    refuse_link(&part, mount)?;
+    let made = detached::bind_part(whole.as_fd(), part.as_fd()).map_err(failed)?;
+    detached::restrict(made.as_fd(), ReadOnly::All, Propagation::Private, false).map_err(failed)?;
+    Ok(made)
+}
+
+/// What was found is mounted as it is: a link would be followed by whoever uses it.
+fn refuse_link(found: &OwnedFd, mount: &Mount) -> Result<(), EngineError> {
+    let failed = |error| EngineError::file("mount", &mount.source, error);
+    let stat = rustix::fs::fstat(found).map_err(|error| failed(error.into()))?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Symlink => Err(failed(rustix::io::Errno::LOOP.into())),
+        _ => Ok(()),
+    }
 }
 
 /// A mount of its own of what was found.
@@ -259,10 +272,7 @@ fn finish(
     propagation: Propagation,
 ) -> Result<OwnedFd, EngineError> {
     let failed = |error| EngineError::file("mount", &mount.source, error);
-    let stat = rustix::fs::fstat(found).map_err(|error| failed(error.into()))?;
-    if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
-        return Err(failed(rustix::io::Errno::LOOP.into()));
-    }
+    refuse_link(found, mount)?;
     let made = detached::bind(found.as_fd(), recursive).map_err(failed)?;
     detached::restrict(made.as_fd(), read_only, propagation, recursive).map_err(failed)?;
     detached::forbid(made.as_fd(), mount.bind.no_suid, mount.bind.no_exec, recursive).map_err(failed)?;
