@@ -89,9 +89,10 @@ pub(super) struct Options {
     #[command(flatten)]
     logging: logging::Logging,
     /// The image
+    #[arg(help_heading = "Arguments")]
     image: String,
     /// Program and arguments, instead of the image's own
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, help_heading = "Arguments")]
     command: Vec<String>,
 }
 

@@ -15,6 +15,7 @@ use crate::output;
 
 /// Mounts and volumes.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Mounts")]
 pub(super) struct Mounts {
     /// Mount a volume or a path of the host: [SOURCE:]TARGET[:OPTIONS]
     #[arg(long, short = 'v', value_name = "VOLUME")]

@@ -6,6 +6,7 @@ use crate::error::CommandError;
 
 /// Restarts.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Restarts")]
 pub(super) struct Restart {
     /// Start it again when it has ended: no, on-failure[:TIMES], always, unless-stopped
     #[arg(long, value_name = "POLICY", default_value = "no", conflicts_with = "rm")]
