@@ -47,6 +47,11 @@ mutants: ## Take out one defence after the other and see its attack succeed; nee
 	@tests/install mutants
 	@tests/engine/mutants/run
 
+.PHONY: guest
+guest: ## Run the containers' tests on Debian's kernel, with cgroups of version 2 only; emulated
+	@tests/install guest
+	@tests/guest/run
+
 .PHONY: bench
 bench: build ## Measure beside Docker and Swarm, as ratios; needs root
 	@tests/install bench

@@ -70,6 +70,13 @@ impl Host {
 }
 
 /// A plain container that runs this script.
+/// The directory of a cgroup: below the hierarchy of processes, or of everything.
+pub(crate) fn cgroup_dir(cgroup: &str) -> PathBuf {
+    let [processes, all] = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(Path::new);
+    let hierarchy = if processes.is_dir() { processes } else { all };
+    hierarchy.join(cgroup.trim_start_matches('/'))
+}
+
 pub(crate) fn script(text: &str) -> ContainerConfig {
     ContainerConfig {
         image: IMAGE.to_owned(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use agent_engine::{ContainerEventKind, ContainerState, EngineError, LogOptions, PortMapping, Protocol};
 use futures::StreamExt;
 
-use crate::host::{command, log, on_a_host, run, script, until};
+use crate::host::{cgroup_dir, command, log, on_a_host, run, script, until};
 
 #[test]
 fn a_container_runs_as_asked_and_leaves_nothing() {
@@ -140,8 +140,8 @@ fn removing_by_force_is_complete_when_it_answers() {
         assert!(command("ip", &["-o", "link"]).contains(&id[..12]));
         engine.remove(&id, true).await.unwrap();
         assert!(!command("ip", &["-o", "link"]).contains(&id[..12]), "{address}");
-        let cgroup = format!("/sys/fs/cgroup/pids{}", engine.config().cgroup(&id));
-        assert!(!std::path::Path::new(&cgroup).exists());
+        let cgroup = cgroup_dir(&engine.config().cgroup(&id));
+        assert!(!cgroup.exists());
         engine.shutdown(true).await.unwrap();
     });
 }

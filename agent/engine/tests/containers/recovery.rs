@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agent_engine::{ContainerState, Engine};
 
-use crate::host::{Host, log, on_a_host, script, until};
+use crate::host::{Host, cgroup_dir, log, on_a_host, script, until};
 
 /// The engine goes without a word, as in a crash.
 pub(crate) async fn crash(engine: Engine) {
@@ -111,7 +111,7 @@ fn what_is_in_no_record_is_swept_and_reported() {
         let stranger = "feed".repeat(16);
         std::fs::create_dir_all(config.container_dir(&stranger)).unwrap();
         std::fs::create_dir_all(host.data().join("snapshots/containers").join(&stranger)).unwrap();
-        std::fs::create_dir_all(format!("/sys/fs/cgroup/pids{}", config.cgroup(&stranger))).unwrap();
+        std::fs::create_dir_all(cgroup_dir(&config.cgroup(&stranger))).unwrap();
         let engine = reopen(&host).await;
         let removed = &engine.swept().removed;
         for kind in ["cgroup", "snapshot", "state"] {

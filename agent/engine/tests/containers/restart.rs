@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use agent_engine::{ContainerConfig, ContainerEventKind, ContainerState, Engine, Exit};
 
-use crate::host::{Host, on_a_host, script, until};
+use crate::host::{Host, cgroup_dir, on_a_host, script, until};
 
 fn with(policy: &str, text: &str) -> ContainerConfig {
     ContainerConfig { restart: policy.parse().unwrap(), ..script(text) }
@@ -122,11 +122,11 @@ fn a_keeper_that_is_killed_takes_its_containers_along_and_policy_brings_them_bac
         let plain = started(&engine, script("sleep 100 & sleep 100")).await;
         let kept = started(&engine, with("always", "sleep 100")).await;
         let (keeper, pid) = (engine.keeper_pid(), engine.inspect(&kept).unwrap().pid.unwrap());
-        let cgroup = format!("/sys/fs/cgroup/pids{}", engine.config().cgroup(&plain));
+        let cgroup = cgroup_dir(&engine.config().cgroup(&plain));
         assert!(Command::new("kill").args(["-9", &keeper.to_string()]).status().unwrap().success());
         assert_eq!(engine.wait(&plain).await.unwrap().code, 137);
         until("it runs again", || engine.inspect(&kept).unwrap().pid.is_some_and(|now| now != pid)).await;
-        until("nothing of it lives", || !std::path::Path::new(&cgroup).exists()).await;
+        until("nothing of it lives", || !cgroup.exists()).await;
         until("its process is gone", || !std::path::Path::new(&format!("/proc/{pid}")).exists()).await;
         let seen = engine.inspect(&plain).unwrap();
         assert_eq!(seen.error.unwrap(), "the keeper ended, and its containers with it");

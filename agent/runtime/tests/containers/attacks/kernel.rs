@@ -105,7 +105,7 @@ const ATTACKS: &[Attack] = &[
     attack("take a mask off", "busybox umount /proc/keys && echo won", mounts),
     attack("show the host's devices", "mount -t devtmpfs x /tmp && [ -e /tmp/kmsg ] && echo won", mounts),
     attack(
-        "be told when a cgroup is empty",
+        RELEASE_AGENT,
         "mount -t cgroup -o name=systemd x /tmp && [ -e /tmp/release_agent ] && echo won",
         whole_hierarchy,
     ),
@@ -116,6 +116,14 @@ const ATTACKS: &[Attack] = &[
     ),
 ];
 
+/// An attack on version 1 of cgroups: version 2 has no program that is run at a cgroup's end.
+const RELEASE_AGENT: &str = "be told when a cgroup is empty";
+
+fn has_named_hierarchies() -> bool {
+    let own = std::fs::read_to_string("/proc/self/cgroup").expect("a kernel with cgroups");
+    own.lines().any(|line| line.contains(":name=systemd:"))
+}
+
 /// Only the last line counts: what a shell says on the way is noise.
 fn won(ran: &Ran) -> bool {
     ran.out.lines().any(|line| line == "won")
@@ -125,7 +133,8 @@ fn won(ran: &Ran) -> bool {
 fn each_attack_fails_and_succeeds_where_its_defence_is_missing() {
     let lab = Lab::new();
     let mut outcome = Outcome::default();
-    for Attack { name, script, loosen } in ATTACKS {
+    let applies = |attack: &&Attack| attack.name != RELEASE_AGENT || has_named_hierarchies();
+    for Attack { name, script, loosen } in ATTACKS.iter().filter(applies) {
         let script = format!("alias mknod='busybox mknod'; {script}");
         let args = ["sh", "-c", script.as_str()];
         let (defended, loosened) = (ran(&lab, &args, |_| ()), ran(&lab, &args, loosen));
