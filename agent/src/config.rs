@@ -57,6 +57,18 @@ pub struct Config {
     /// [default: /etc/cdi and /var/run/cdi]
     #[arg(long = "cdi-spec-dir", value_name = "DIR")]
     pub cdi_spec_dirs: Vec<PathBuf>,
+    /// Make so many containers' networks in advance, once a container has wanted one; 0 for none
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "ROADSTEAD_NETWORK_POOL",
+        default_value_t = 8,
+        value_parser = clap::value_parser!(u8).range(..=64)
+    )]
+    pub network_pool: u8,
+    /// Leave the host's cgroup option favordynmods as it is; starts wait some milliseconds for the kernel then
+    #[arg(long)]
+    pub no_favor_dynmods: bool,
     /// Where Docker's clients are answered [default: docker.sock in the run directory]
     #[arg(long, value_name = "PATH")]
     pub docker_socket: Option<PathBuf>,

@@ -123,6 +123,8 @@ fn engine_config(config: &Config) -> Result<EngineConfig, Failure> {
         keeper_program,
         cdi_dirs: config.cdi_dirs(),
         insecure_registries: config.insecure_registries.clone(),
+        favor_dynmods: !config.no_favor_dynmods,
+        network_pool: usize::from(config.network_pool),
     })
 }
 

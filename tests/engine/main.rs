@@ -12,6 +12,7 @@ mod info;
 mod life;
 mod restart;
 mod soak;
+mod speed;
 mod update;
 mod verbs;
 mod volumes;

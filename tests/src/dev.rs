@@ -67,6 +67,8 @@ impl<'h> Dev<'h> {
         let data = root.join("data").display().to_string();
         let line = [&["dev", "--data-dir", &data], arguments].concat();
         let mut command = ctl(host, root, &line);
+        // What tests find on the host afterwards is a container's or nobody's.
+        command.env("ROADSTEAD_NETWORK_POOL", "0");
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.stderr(Stdio::piped()).stdout(Stdio::null());
         let mut child = command.spawn().expect("nsenter starts");

@@ -132,6 +132,11 @@ fn mounts(root: &Path) -> BTreeSet<String> {
     points.filter(|point| Path::new(point).starts_with(root)).map(|point| format!("mount {point}")).collect()
 }
 
+/// The part of cgroup names that is the agent's whose root this is.
+pub fn instance_of(root: &Path) -> String {
+    instance(&root.join("data/agent"))
+}
+
 /// The part of cgroup names that tells agents of one machine apart.
 fn instance(data_dir: &Path) -> String {
     use sha2::{Digest, Sha256};

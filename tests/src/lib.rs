@@ -6,6 +6,7 @@
 //! fails for, saying so.
 #![forbid(unsafe_code)]
 
+pub mod calls;
 pub mod dev;
 pub mod host;
 pub mod image;

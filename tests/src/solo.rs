@@ -247,5 +247,7 @@ fn spawn(host: &Host, root: &Path, boot: Option<&str>, flags: &[String]) -> Chil
     command.arg("--data-dir").arg(data.join("agent")).arg("--run-dir").arg(data.join("run"));
     command.args(["--exit-with-stdin", "--stop-containers-on-exit"]).args(flags);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
+    // What tests find on the host afterwards is a container's or nobody's.
+    command.env("ROADSTEAD_NETWORK_POOL", "0");
     command.spawn().expect("nsenter starts")
 }

@@ -23,6 +23,11 @@ pub struct EngineConfig {
     pub cdi_dirs: Vec<PathBuf>,
     /// Registries (`host:port`) spoken to without TLS, beside those on loopback.
     pub insecure_registries: Vec<String>,
+    /// Whether to set the option `favordynmods` of the host's version 2 cgroup hierarchy, without which every start
+    /// on a host with version 1 hierarchies waits for the kernel.
+    pub favor_dynmods: bool,
+    /// So many networks are made before containers ask for them; zero makes each when it is needed.
+    pub network_pool: usize,
 }
 
 impl EngineConfig {
@@ -93,6 +98,8 @@ mod tests {
             keeper_program: "/bin/agent".into(),
             cdi_dirs: Vec::new(),
             insecure_registries: Vec::new(),
+            favor_dynmods: true,
+            network_pool: 0,
         }
     }
 

@@ -17,6 +17,7 @@ mod device_names;
 pub(crate) mod event;
 pub mod exec;
 pub(crate) mod files;
+pub(crate) mod fleeting;
 pub mod health;
 pub(crate) mod identity;
 pub mod isolation;
@@ -97,6 +98,10 @@ pub struct ContainerConfig {
     pub window: Option<WindowSize>,
     /// Remove it as soon as it has exited, or when it cannot be started.
     pub auto_remove: bool,
+    /// The caller starts it at once and does not care for it before: with `auto_remove` its making does not wait for
+    /// the disk then, and a power cut before its end leaves nothing of it. A crash of the agent does.
+    #[serde(default)]
+    pub start_follows: bool,
     /// Whether it is started again when it has ended.
     pub restart: restart::RestartPolicy,
     /// Ports of the host that lead to it.

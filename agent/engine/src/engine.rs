@@ -323,6 +323,7 @@ impl Engine {
     /// What could not be ended.
     pub async fn shutdown(&self, stop_containers: bool) -> Result<(), EngineError> {
         self.inner.closing.store(true, Ordering::Relaxed);
+        self.inner.network.close_pool().await;
         let ended = if stop_containers { self.inner.end_everything().await } else { Ok(()) };
         self.inner.keeper.leave();
         self.inner.records.close().await;

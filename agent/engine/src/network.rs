@@ -6,6 +6,7 @@
 //! | `link` | the bridge and the host ends of the pairs (rtnetlink) |
 //! | `netns` | namespaces, kept by the files `<run>/netns/<id>`, and the settings inside |
 //! | `lease` | who has which address |
+//! | `pool` | networks made before they are needed |
 //! | `reaper` | deletion of host ends in batches |
 //! | `publisher`, `port` | holding host ports, so that a conflict is found |
 //! | `nft` | the packet filter table |
@@ -30,6 +31,7 @@ use self::{
     link::{HOST_PREFIX, Links},
     netns::Netns,
     nft::Filter,
+    pool::Pool,
     publisher::Publisher,
     reaper::Reaper,
     watcher::Watcher,
@@ -40,6 +42,7 @@ mod lease;
 mod link;
 mod netns;
 mod nft;
+mod pool;
 mod port;
 mod publisher;
 mod reaper;
@@ -48,6 +51,8 @@ mod sysctl;
 mod watcher;
 
 pub use error::NetworkError;
+pub(crate) use netns::SETTINGS;
+pub use pool::PoolConfig;
 pub use port::{Protocol, PublishedPort};
 pub use subnet::Subnet;
 
@@ -60,6 +65,8 @@ pub struct NetworkConfig {
     pub subnet: Subnet,
     /// Directory in which `netns/` is made; it need not survive a reboot.
     pub run_dir: PathBuf,
+    /// Networks made in advance.
+    pub pool: PoolConfig,
 }
 
 /// A container's place in the network.
@@ -94,6 +101,9 @@ struct Inner {
     publisher: Arc<Mutex<Publisher>>,
     _watcher: Watcher,
     busy: Mutex<BTreeMap<String, Weak<tokio::sync::Mutex<()>>>>,
+    pool: Pool,
+    /// To ask the kernel what index the bridge's name has.
+    probe: std::os::fd::OwnedFd,
 }
 
 impl Network {
@@ -130,9 +140,13 @@ impl Network {
             _watcher: Watcher::start(Arc::clone(&publisher))?,
             publisher,
             busy: Mutex::default(),
+            pool: Pool::new(config.pool),
+            probe: pool::probe()?,
             config,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        tokio::spawn(pool::keep(Arc::downgrade(&inner)));
+        Ok(Self { inner })
     }
 
     /// Gives the container a namespace with an address, or returns what it has. On error it has neither. Goes on
@@ -142,6 +156,12 @@ impl Network {
     /// An unusable id, a full subnet, or what the kernel refused.
     pub async fn attach(&self, id: &str) -> Result<Endpoint, NetworkError> {
         check_id(id)?;
+        if self.inner.pool.claim(id) {
+            if let Some(endpoint) = self.in_order(id).await {
+                return Ok(endpoint);
+            }
+            self.detach(id).await?;
+        }
         let (network, id) = (self.clone(), id.to_owned());
         spawned(async move {
             let lock = network.lock(&id);
@@ -237,6 +257,7 @@ impl Network {
     /// # Errors
     /// What could not be removed; call it again.
     pub async fn remove_all(&self) -> Result<(), NetworkError> {
+        self.close_pool().await;
         self.sweep(&BTreeSet::new()).await?;
         let inner = &self.inner;
         let bridge = *inner.bridge.lock().await;
@@ -261,7 +282,7 @@ impl Network {
         let leased = guard(&inner.leases).get(&name);
         let address = match leased {
             Some(address) => address,
-            None => guard(&inner.leases).take(&name)?,
+            None => self.take_address(&name).await?,
         };
         if leased.is_none() {
             let bridge = *inner.bridge.lock().await;
@@ -289,6 +310,26 @@ impl Network {
         set_up_bridge(name)?;
         inner.links.host_ends(*bridge, *subnet).await?;
         Ok(*bridge)
+    }
+
+    /// What was made in advance, unless somebody has touched it or the bridge since.
+    async fn in_order(&self, id: &str) -> Option<Endpoint> {
+        let inner = &self.inner;
+        let bridge = *inner.bridge.lock().await;
+        let now = rustix::net::netdevice::name_to_index(&inner.probe, &inner.config.bridge);
+        let address = guard(&inner.leases).get(&host_end(id))?;
+        let is_there = now == Ok(bridge) && netns::is_namespace(&self.netns_path(id));
+        is_there.then(|| self.endpoint(id, address))
+    }
+
+    /// An address, if need be one that was kept in stock.
+    async fn take_address(&self, name: &str) -> Result<Ipv4Addr, NetworkError> {
+        match guard(&self.inner.leases).take(name) {
+            Err(NetworkError::SubnetFull { .. }) => {}
+            other => return other,
+        }
+        self.give_back(true).await;
+        guard(&self.inner.leases).take(name)
     }
 
     async fn tear_down(&self, id: &str) -> Result<(), NetworkError> {

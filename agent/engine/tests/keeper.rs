@@ -74,6 +74,7 @@ impl Scratch {
             log: LogPolicy::default(),
             seccomp: SeccompPolicy::default(),
             init: false,
+            throw_away: false,
             traceparent: None,
         }
     }

@@ -7,6 +7,8 @@ mod adopt;
 mod attach;
 #[path = "network_lab/lab.rs"]
 mod lab;
+#[path = "network_lab/pool.rs"]
+mod pool;
 #[path = "network_lab/publish.rs"]
 mod publish;
 #[path = "network_lab/wire.rs"]

@@ -9,6 +9,7 @@
 mod adopt;
 mod change;
 mod device_filter;
+mod favor;
 mod files;
 mod freeze;
 mod layout;
@@ -25,6 +26,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 pub use change::Change;
+pub use favor::Favor;
 pub(crate) use files::read_all as read_text;
 use layout::Hierarchy;
 pub use layout::Layout;
@@ -105,13 +107,14 @@ impl Cgroup {
 
     /// Makes it in every hierarchy, with the directories above it. On error nothing of it is left.
     pub(crate) fn create(&self) -> Result<(), CgroupError> {
-        for hierarchy in self.layout.hierarchies() {
-            if let Err(source) = self.create_in(hierarchy) {
-                let _ = self.remove();
-                return Err(self.failed("make", hierarchy, source));
-            }
-        }
-        Ok(())
+        readable(|| {
+            self.layout.hierarchies().iter().try_for_each(|hierarchy| {
+                self.create_in(hierarchy).map_err(|source| {
+                    let _ = self.remove();
+                    self.failed("make", hierarchy, source)
+                })
+            })
+        })
     }
 
     fn create_in(&self, hierarchy: &Hierarchy) -> io::Result<()> {
@@ -308,6 +311,15 @@ impl Cgroup {
         let object = Path::new(hierarchy.mount_point()).join(&self.path).display().to_string();
         CgroupError::Io { action, object, source }
     }
+}
+
+/// Makes directories with the mode they are to have: programs in a container read their limits there, whoever they
+/// run as, so the mask of this process, which has one thread, must not decide.
+fn readable<T>(make: impl FnOnce() -> T) -> T {
+    let mask = rustix::process::umask(Mode::from_raw_mode(0o022));
+    let made = make();
+    rustix::process::umask(mask);
+    made
 }
 
 /// Mode of directories made in a hierarchy.

@@ -35,6 +35,10 @@ pub struct ContainerSpec {
     /// Whether process 1 is one that reaps and forwards signals, with the program as its child.
     #[serde(default)]
     pub init: bool,
+    /// Whether it is removed at its end in any case: then how it ended need not survive a power cut, and nothing
+    /// waits for the disk.
+    #[serde(default)]
+    pub throw_away: bool,
     /// W3C trace context of whoever asked for the container.
     pub traceparent: Option<String>,
 }

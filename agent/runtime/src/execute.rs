@@ -7,6 +7,7 @@ mod device;
 pub(crate) mod host;
 pub(crate) mod init;
 mod oci;
+mod seal;
 mod share;
 mod stdio;
 mod sysctl;

@@ -130,7 +130,8 @@ pub fn plan(spec: &ContainerSpec, host: HostFacts) -> Result<Plan, PlanError> {
 
     let namespaces = namespace::plan(linux, host)?;
     let cgroup = resources::cgroup_path(linux)?;
-    let identity = identity::plan(process, &namespaces)?;
+    let mut identity = identity::plan(process, &namespaces)?;
+    let first_groups = identity.settle(&namespaces);
     let mut slots = Slots::default();
     let mut before = vec![HostStep::CreateCgroup];
     before.extend(resources::plan(linux, host.cgroup_v1)?);
@@ -154,7 +155,7 @@ pub fn plan(spec: &ContainerSpec, host: HostFacts) -> Result<Plan, PlanError> {
     let mut init = vec![InitStep::NewSession];
     init.extend(share.join);
     if namespaces.user.is_some() {
-        init.push(InitStep::BecomeRoot);
+        init.push(InitStep::BecomeRoot(first_groups));
     }
     init.extend(share.new);
     if namespaces.cgroup {
@@ -270,7 +271,9 @@ pub(crate) fn with_seccomp(
     no_new_privileges: bool,
 ) -> Vec<InitStep> {
     if *filter != Filter::None {
-        let before_drop = init.iter().position(|step| matches!(step, InitStep::SetUser { .. }));
+        let drops =
+            |step: &InitStep| matches!(step, InitStep::SetUser { .. } | InitStep::SetCapabilities { .. });
+        let before_drop = init.iter().position(drops);
         let at = if no_new_privileges { init.len() } else { before_drop.unwrap_or(init.len()) };
         init.insert(at, InitStep::LoadSeccomp);
     }

@@ -8,6 +8,7 @@
 pub(crate) mod mount;
 pub(crate) mod overlay;
 
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -25,6 +26,10 @@ pub(crate) struct RootFd {
     /// Filesystems made and attached by this process, in which nobody else has made a name yet: in them a name
     /// needs no looking up.
     fresh: Vec<(PathBuf, OwnedFd)>,
+    /// Filesystems in which all names are the kernel's, attached by this process.
+    kernel: Vec<(PathBuf, OwnedFd)>,
+    /// Device and inode of the root.
+    identity: OnceCell<(u64, u64)>,
 }
 
 /// Where a mount is attached.
@@ -61,7 +66,33 @@ const MOST_LINKS: u32 = 40;
 
 impl RootFd {
     pub(crate) fn new(mount: OwnedFd) -> RootFd {
-        RootFd { root: mount, fresh: Vec::new() }
+        RootFd { root: mount, fresh: Vec::new(), kernel: Vec::new(), identity: OnceCell::new() }
+    }
+
+    /// Remembers that `mount`, attached at `at`, shows nothing but names that the kernel made.
+    pub(crate) fn add_kernel(&mut self, at: &Path, mount: OwnedFd) {
+        self.kernel.push((at.to_owned(), mount));
+    }
+
+    /// Forgets filesystems that a mount at `at` is about to hide.
+    pub(crate) fn cover(&mut self, at: &Path) {
+        self.kernel.retain(|(known, _)| !known.starts_with(at));
+    }
+
+    /// The filesystem of the kernel's that `path` is directly in, and its name there: a name that no image and no
+    /// mount on the way to it has a say in.
+    pub(crate) fn in_kernel<'a>(&'a self, path: &'a Path) -> Option<(BorrowedFd<'a>, &'a Path)> {
+        let (parent, name) = (path.parent()?, path.file_name()?);
+        let (_, mount) = self.kernel.iter().find(|(at, _)| at == parent)?;
+        Some((mount.as_fd(), Path::new(name)))
+    }
+
+    fn identity(&self) -> io::Result<(u64, u64)> {
+        if let Some(known) = self.identity.get() {
+            return Ok(*known);
+        }
+        let stat = rustix::fs::fstat(&self.root)?;
+        Ok(*self.identity.get_or_init(|| (stat.st_dev, stat.st_ino)))
     }
 
     /// Remembers that `mount`, attached at `at`, is a filesystem that was empty and that only this process sees.
@@ -130,8 +161,8 @@ impl RootFd {
     /// What was found to be mounted on: anything but the root itself. A link that leads there would put the mount
     /// between the root and every path in it, where this process no longer looks.
     pub(crate) fn kind(&self, found: &OwnedFd) -> io::Result<FileType> {
-        let (stat, root) = (rustix::fs::fstat(found)?, rustix::fs::fstat(&self.root)?);
-        if (stat.st_dev, stat.st_ino) == (root.st_dev, root.st_ino) {
+        let stat = rustix::fs::fstat(found)?;
+        if (stat.st_dev, stat.st_ino) == self.identity()? {
             let words = "a link of the image leads to its root directory, on which nothing can be mounted";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
         }

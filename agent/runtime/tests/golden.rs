@@ -29,6 +29,7 @@ fn spec(ids: Option<IdRange>) -> ContainerSpec {
         log: LogPolicy::default(),
         seccomp: SeccompPolicy::Default,
         init: false,
+        throw_away: false,
         traceparent: None,
     }
 }

@@ -23,6 +23,7 @@ pub(super) async fn create(
     config.terminal = request.terminal;
     config.open_stdin = request.stdin;
     config.auto_remove = request.auto_remove;
+    config.start_follows = request.start_follows;
     config.restart = request.restart.parse().map_err(|fault| error::invalid_field("restart", fault))?;
     config.health = request.health.clone().map(convert::health::asked);
     config.mounts = request

@@ -8,8 +8,8 @@ use super::health::Healthcheck;
 use super::isolation::NetworkMode;
 use super::record::{Entry, Phase, RANGES, Record, short};
 use super::{
-    ContainerConfig, ContainerEventKind, MEMORY_MINIMUM, files, identity, restart, sharing, signal, spec,
-    user,
+    ContainerConfig, ContainerEventKind, MEMORY_MINIMUM, files, fleeting, identity, restart, sharing, signal,
+    spec, user,
 };
 use crate::EngineError;
 use crate::engine::Inner;
@@ -94,7 +94,11 @@ impl Inner {
         let given = signal::parse(&config.isolation.stop_signal);
         let stop_signal = given.or_else(|| signal::parse(&image.config.stop_signal)).unwrap_or(15);
         let env = spec::merge_environment(&[&image.config.env, &config.env]);
-        let id = identity::new_id().map_err(|error| EngineError::file("read", "/dev/urandom", error))?;
+        let on_bridge = config.isolation.namespaces.network == NetworkMode::Bridge;
+        let id = match on_bridge.then(|| self.network.lend()).flatten() {
+            Some(id) => id,
+            None => identity::new_id().map_err(|error| EngineError::file("read", "/dev/urandom", error))?,
+        };
         let hostname = match (config.isolation.namespaces.uts_host, config.hostname.is_empty()) {
             (true, _) => rustix::system::uname().nodename().to_string_lossy().into_owned(),
             (false, true) => short(&id),
@@ -163,14 +167,21 @@ impl Inner {
         // Losing this one loses nothing: what it announces is then found to be an orphan.
         self.table.put(&record.id, &record, Durability::Volatile).await?;
         self.make_volumes(&record).await?;
-        self.snapshots.prepare(&record.id, &record.layers, record.ids()).await?;
+        let mounts = self.snapshots.prepare(&record.id, &record.layers, record.ids()).await?;
         if let (Some(project), Some(bytes)) = (record.project, record.config.isolation.resources.root_bytes) {
             self.snapshots.limit(&record.id, project, bytes).await?;
         }
-        files::make_dir(&self.config.container_dir(&record.id))?;
-        let record = entry.change(|live| live.record.phase = Phase::Created);
-        self.table.put(&record.id, &record, Durability::Synced).await?;
-        Ok(())
+        let dir = self.config.container_dir(&record.id);
+        files::make_dir(&dir)?;
+        let record = entry.change(|live| {
+            live.record.phase = Phase::Created;
+            live.mounts = Some(mounts);
+        });
+        if record.is_fleeting() {
+            fleeting::note(&dir, &record)?;
+            return self.put(&record, Durability::Volatile).await;
+        }
+        self.put(&record, Durability::Synced).await
     }
 }
 

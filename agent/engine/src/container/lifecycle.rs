@@ -14,13 +14,14 @@ use agent_runtime::keeper::protocol::ErrorKind;
 
 use super::again::StopOptions;
 use super::create::now_ms;
-use super::record::{Entry, Phase, short};
+use super::record::{Entry, Phase, Record, short};
 use super::restart::End;
 use super::spec::{self, Place};
 use super::{ContainerEventKind, ContainerState, files};
 use crate::EngineError;
 use crate::engine::Inner;
 use crate::records::Durability;
+use crate::snapshot::Mounts;
 
 /// Between the stop signal and SIGKILL when nobody says how long.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
@@ -100,6 +101,15 @@ impl Inner {
         Ok(timings)
     }
 
+    /// Its writable directories: those of its making for its first start.
+    async fn directories(&self, entry: &Entry, record: &Record) -> Result<Mounts, EngineError> {
+        let made = entry.live().mounts.take();
+        match made {
+            Some(mounts) => Ok(mounts),
+            None => Ok(self.snapshots.prepare(&record.id, &record.layers, record.ids()).await?),
+        }
+    }
+
     pub(crate) async fn launch(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
@@ -117,7 +127,7 @@ impl Inner {
         step("publish ports", since);
         let since = Instant::now();
         let record = entry.live().record.clone();
-        let mounts = self.snapshots.prepare(&record.id, &record.layers, record.ids()).await?;
+        let mounts = self.directories(entry, &record).await?;
         step("snapshot", since);
         let place = Place {
             mounts,
@@ -208,9 +218,9 @@ impl Inner {
             self.tell(entry, ContainerEventKind::OutOfMemory);
         }
         self.tell(entry, ContainerEventKind::Exited(exit));
-        self.tear_down(entry).await;
+        let freed = self.tear_down(entry).await;
         let done = if leaves {
-            self.erase(entry).await
+            self.erase_rest(entry, freed).await
         } else {
             self.put(&record, Inner::durability(&record)).await
         };
@@ -222,26 +232,32 @@ impl Inner {
 
     /// Takes away what only a running container needs. What fails is left to
     /// the next removal or start of the engine, which try again.
-    pub(crate) async fn tear_down(&self, entry: &Entry) {
+    ///
+    /// Answers whether neither cgroup nor network of it is left.
+    pub(crate) async fn tear_down(&self, entry: &Entry) -> bool {
         entry.live().address = None;
         self.release_ports(entry).await;
         let id = entry.id.clone();
-        match self.keeper.run(None, move |client: &mut Client| forget(client, &id)).await {
-            Ok(Ok(())) => {}
+        let mut freed = match self.keeper.run(None, move |client: &mut Client| forget(client, &id)).await {
+            Ok(Ok(known)) => known,
             Ok(Err(error)) => {
                 tracing::warn!(container = entry.id, %error, "the keeper does not let go of a container");
+                false
             }
             Err(error) => {
                 tracing::warn!(container = entry.id, %error, "the keeper does not let go of a container");
+                false
             }
-        }
+        };
         if let Err(error) = self.network.detach(&entry.id).await {
+            freed = false;
             tracing::warn!(container = entry.id, %error, "a container is not detached from the network");
         }
         let has_mounts = !entry.live().record.config.mounts.is_empty();
         if has_mounts && let Err(error) = self.unmount_volumes().await {
             tracing::warn!(container = entry.id, %error, "the file system of a volume stays mounted");
         }
+        freed
     }
 
     pub(crate) async fn stop(
@@ -392,11 +408,12 @@ fn spawn(
     }
 }
 
-/// Makes the keeper forget a container; one it does not know is fine.
-fn forget(client: &mut Client, id: &str) -> Result<(), ClientError> {
+/// Makes the keeper forget a container; one it does not know is fine. Answers whether it has freed its cgroup: of one
+/// it does not know, another keeper may have left some.
+fn forget(client: &mut Client, id: &str) -> Result<bool, ClientError> {
     match client.delete(id) {
-        Err(ClientError::Refused { kind: ErrorKind::NotFound, .. }) => Ok(()),
-        other => other,
+        Err(ClientError::Refused { kind: ErrorKind::NotFound, .. }) => Ok(false),
+        other => other.map(|()| true),
     }
 }
 

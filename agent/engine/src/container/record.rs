@@ -15,7 +15,7 @@ use super::restart::Restarts;
 use super::user::Identity;
 use super::{Container, ContainerConfig, ContainerState};
 use crate::EngineConfig;
-use crate::snapshot::{DiffId, IdRange};
+use crate::snapshot::{DiffId, IdRange, Mounts};
 
 /// First host id of the first container.
 const FIRST_ID: u32 = 1 << 20;
@@ -93,6 +93,11 @@ impl Record {
     pub(crate) fn short_id(&self) -> String {
         short(&self.id)
     }
+
+    /// Whether nothing about it need outlive a power cut: it is started at once and removes itself.
+    pub(crate) fn is_fleeting(&self) -> bool {
+        self.config.auto_remove && self.config.start_follows
+    }
 }
 
 /// First 12 digits: how ids are shown.
@@ -114,6 +119,8 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) record: Record,
+    /// Its directories, as they were made for its first start.
+    pub(crate) mounts: Option<Mounts>,
     pub(crate) pid: Option<i32>,
     /// Its processes stand still. Not in the record: the kernel knows.
     pub(crate) paused: bool,
@@ -150,6 +157,7 @@ impl Entry {
             work: tokio::sync::Mutex::default(),
             live: Mutex::new(Live {
                 record,
+                mounts: None,
                 pid: None,
                 paused: false,
                 address: None,

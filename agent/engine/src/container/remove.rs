@@ -29,14 +29,19 @@ impl Inner {
             if entry.state().is_alive() {
                 continue;
             }
-            self.tear_down(entry).await;
-            return self.erase(entry).await;
+            let freed = self.tear_down(entry).await;
+            return self.erase_rest(entry, freed).await;
         }
     }
 
     /// Takes away all that is left of a container that does not run. The
     /// caller holds its `work` lock.
     pub(crate) async fn erase(&self, entry: &Entry) -> Result<(), EngineError> {
+        self.erase_rest(entry, false).await
+    }
+
+    /// As [`Inner::erase`]; `freed` says that neither cgroup nor network is left.
+    pub(crate) async fn erase_rest(&self, entry: &Entry, freed: bool) -> Result<(), EngineError> {
         if entry.live().removed {
             return Ok(());
         }
@@ -51,11 +56,13 @@ impl Inner {
         // is known by that.
         let durability = if record.config.auto_remove { Durability::Volatile } else { Durability::Synced };
         self.put(&record, durability).await?;
-        self.network.detach(&record.id).await?;
-        let cgroup = record.cgroup(&self.config);
-        blocking(move || end_cgroup(&cgroup)).await?;
         if let Some(project) = record.project {
             self.snapshots.unlimit(&record.id, project).await;
+        }
+        if !freed {
+            self.network.detach(&record.id).await?;
+            let cgroup = record.cgroup(&self.config);
+            blocking(move || end_cgroup(&cgroup)).await?;
         }
         self.snapshots.remove(&record.id).await?;
         let config = &record.config;

@@ -8,9 +8,11 @@ use agent_runtime::container::{ContainerSpec, Rootfs, WindowSize};
 use agent_runtime::defaults;
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxPidsBuilder, LinuxResources, MountBuilder, Spec, User};
 
+use super::isolation::NetworkMode;
 use super::record::Record;
 use super::{Limits, files};
 use crate::EngineError;
+use crate::network::SETTINGS;
 use crate::snapshot::Mounts;
 
 /// One CPU's time is shared out in periods of this many microseconds.
@@ -44,6 +46,9 @@ pub(crate) fn build(
         linux.set_resources(Some(resources));
     }
     let seccomp = record.config.isolation.apply(&mut oci)?;
+    if record.config.isolation.namespaces.network == NetworkMode::Bridge {
+        leave_out_settings(&mut oci);
+    }
     let Mounts { lower, upper, work } = place.mounts;
     let config = &record.config;
     Ok(ContainerSpec {
@@ -56,8 +61,20 @@ pub(crate) fn build(
         log: config.log.unwrap_or_default(),
         seccomp,
         init: config.isolation.init,
+        throw_away: config.auto_remove,
         traceparent,
     })
+}
+
+/// What a network on the bridge was made with need not be set again.
+fn leave_out_settings(oci: &mut Spec) {
+    let sysctl = oci.linux_mut().as_mut().and_then(|linux| linux.sysctl_mut().as_mut());
+    if let Some(sysctl) = sysctl {
+        sysctl.retain(|name, value| {
+            let is_made = |(known, made): &(&str, &str)| *made == value && known.replace('/', ".") == *name;
+            !SETTINGS.iter().any(is_made)
+        });
+    }
 }
 
 fn fill_process(oci: &mut Spec, record: &Record) {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use agent_runtime::cgroup::{Favor, Layout};
 use agent_runtime::keeper::client::Event;
 use tokio::sync::{broadcast, mpsc};
 
@@ -15,12 +16,13 @@ use crate::container::create::blocking;
 use crate::container::exec::Execs;
 use crate::container::record::{Entry, Record};
 use crate::container::remove::end_cgroup;
+use crate::container::{fleeting, identity};
 use crate::content::LocalContent;
 use crate::events::Events;
 use crate::host::Host;
 use crate::image::{Images, RegistryOptions};
 use crate::keeper::Keeper;
-use crate::network::{Network, NetworkConfig};
+use crate::network::{Network, NetworkConfig, PoolConfig};
 use crate::records::Records;
 use crate::recovery::Lost;
 use crate::snapshot::Snapshots;
@@ -42,9 +44,15 @@ impl Engine {
         for dir in [&config.data_dir, &config.run_dir, &config.containers_dir()] {
             private_dir(dir).map_err(|error| EngineError::file("create", dir, error))?;
         }
+        if config.favor_dynmods {
+            favor_dynmods();
+        }
         let records = Records::open(config.data_dir.join("records")).await?;
         let table = records.table("containers");
-        let known: Vec<(String, Record)> = table.scan().await?;
+        let mut known: Vec<(String, Record)> = table.scan().await?;
+        let ids = known.iter().map(|(id, _)| id.as_str()).collect();
+        let unknown = fleeting::unknown(&config.containers_dir(), &ids);
+        known.extend(unknown.into_iter().map(|record| (record.id.clone(), record)));
         let snapshots = Snapshots::open(config.data_dir.join("snapshots"))?;
         let volumes =
             Volumes::open(config.data_dir.join("volumes"), &records, config.first_project()).await?;
@@ -59,6 +67,7 @@ impl Engine {
             bridge: config.bridge.clone(),
             subnet: config.subnet.parse()?,
             run_dir: config.run_dir.clone(),
+            pool: PoolConfig { size: config.network_pool, new_id: identity::new_id },
         });
         let network = network.await?;
         let data_dir = config.data_dir.clone();
@@ -93,6 +102,18 @@ impl Engine {
             }
         };
         Ok(Engine { inner, swept: Arc::new(swept) })
+    }
+}
+
+/// Without it everything works, only later.
+fn favor_dynmods() {
+    match Layout::detect().and_then(|layout| layout.favor_dynmods()) {
+        Ok(Favor::Set) => tracing::info!("cgroups may change often on this host now (favordynmods)"),
+        Ok(Favor::NotNeeded | Favor::WasSet) => {}
+        Ok(Favor::Unknown) => {
+            tracing::info!("this kernel has no favordynmods (Linux 6.0): starts take longer");
+        }
+        Err(error) => tracing::warn!(%error, "starts take longer than they need"),
     }
 }
 

@@ -70,6 +70,12 @@ impl Leases {
         Ok(address)
     }
 
+    /// Addresses that nobody has.
+    pub(super) fn free(&self) -> u32 {
+        let taken = u32::try_from(self.ordinals.len()).unwrap_or(u32::MAX);
+        self.subnet.capacity().saturating_sub(taken)
+    }
+
     /// Gives the address back; nothing happens when the name has none.
     pub(super) fn release(&mut self, name: &str) {
         if let Some(address) = self.leased.remove(name)

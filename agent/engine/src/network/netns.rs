@@ -32,7 +32,7 @@ const NSFS_MAGIC: i64 = 0x6e73_6673;
 
 /// Settings of every new namespace. The namespace belongs to the host's user namespace, so a container's root has no
 /// capabilities over it: these let it open low ports and ping all the same.
-const SETTINGS: [(&str, &str); 2] =
+pub(crate) const SETTINGS: [(&str, &str); 2] =
     [("net/ipv4/ip_unprivileged_port_start", "0"), ("net/ipv4/ping_group_range", "0 2147483647")];
 /// There are no IPv6 addresses to give yet: without this each interface would take a link-local one and reach its
 /// neighbours past the packet filter. Loopback keeps `::1`. Absent on kernels without IPv6.

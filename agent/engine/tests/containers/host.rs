@@ -47,6 +47,8 @@ impl Host {
             keeper_program: env!("CARGO_BIN_EXE_engine-test-keeper").into(),
             cdi_dirs: Vec::new(),
             insecure_registries: Vec::new(),
+            favor_dynmods: true,
+            network_pool: 0,
         }
     }
 

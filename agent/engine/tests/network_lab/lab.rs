@@ -7,9 +7,10 @@ use std::{
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::Path,
     process::Command,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
-use agent_engine::network::{Endpoint, Network, NetworkConfig, Protocol, PublishedPort};
+use agent_engine::network::{Endpoint, Network, NetworkConfig, PoolConfig, Protocol, PublishedPort};
 use nix::sched::{CloneFlags, unshare};
 use rtnetlink::{
     Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
@@ -74,6 +75,12 @@ pub(crate) fn within<T: Send + 'static>(
     std::thread::spawn(run).join().unwrap()
 }
 
+/// So many networks in advance, for containers with ids from 900 on.
+pub(crate) fn pool(size: usize) -> PoolConfig {
+    static NEXT: AtomicU32 = AtomicU32::new(900);
+    PoolConfig { size, new_id: || Ok(id(NEXT.fetch_add(1, Ordering::Relaxed))) }
+}
+
 /// A container id that starts with the number.
 pub(crate) fn id(number: u32) -> String {
     format!("{number:012x}").repeat(5) + "abcd"
@@ -86,7 +93,7 @@ pub(crate) fn tcp(port: u16, targets: &[(Ipv4Addr, u16)]) -> PublishedPort {
 impl Lab {
     pub(crate) fn config(&self) -> NetworkConfig {
         let subnet = "10.213.0.0/16".parse().unwrap();
-        NetworkConfig { bridge: BRIDGE.into(), subnet, run_dir: self.run_dir.path().into() }
+        NetworkConfig { bridge: BRIDGE.into(), subnet, run_dir: self.run_dir.path().into(), pool: pool(0) }
     }
 
     pub(crate) async fn open(&self) -> Network {

@@ -10,10 +10,12 @@ impl Cgroup {
     /// Makes it where it is missing, and leaves what is there as it is. Says whether any part was missing.
     pub(crate) fn adopt(&self) -> Result<bool, CgroupError> {
         let mut made = false;
-        for hierarchy in self.layout.hierarchies() {
-            made |= self.adopt_in(hierarchy).map_err(|source| self.failed("make", hierarchy, source))?;
-        }
-        Ok(made)
+        super::readable(|| {
+            for hierarchy in self.layout.hierarchies() {
+                made |= self.adopt_in(hierarchy).map_err(|source| self.failed("make", hierarchy, source))?;
+            }
+            Ok(made)
+        })
     }
 
     fn adopt_in(&self, hierarchy: &Hierarchy) -> io::Result<bool> {

@@ -52,10 +52,8 @@ pub(crate) fn read_all(file: &OwnedFd) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Programs in the container read their limits here, whoever they run as, so the keeper's umask must not decide.
 pub(super) fn make(hierarchy: &Hierarchy, path: &str) -> io::Result<()> {
-    rustix::fs::mkdirat(hierarchy.root(), path, DIRECTORY_MODE)?;
-    Ok(rustix::fs::chmodat(hierarchy.root(), path, DIRECTORY_MODE, rustix::fs::AtFlags::empty())?)
+    Ok(rustix::fs::mkdirat(hierarchy.root(), path, DIRECTORY_MODE)?)
 }
 
 /// Makes the directories above `path`, ready to have children with controllers.

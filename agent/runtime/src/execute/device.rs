@@ -9,8 +9,29 @@ use rustix::fs::{CWD, FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, UnmountFlags, open_tree, unmount};
 
-use crate::plan::step::{Attributes, NewDevice};
+use crate::plan::step::{Attributes, NewDevice, Node, Owner};
 use crate::rootfs::mount;
+
+/// A filesystem for a container's `/dev`, with the nodes that every container has.
+pub(super) fn filesystem(
+    options: &[String],
+    attributes: Attributes,
+    owner: Owner,
+    nodes: &[Node],
+) -> io::Result<OwnedFd> {
+    let ids = [format!("uid={}", owner.uid), format!("gid={}", owner.gid)];
+    let options: Vec<String> = options.iter().cloned().chain(ids).collect();
+    let dev = mount::new_filesystem("tmpfs", &options, attributes)?;
+    // For everybody, whatever the keeper's mask is.
+    let mask = rustix::process::umask(Mode::empty());
+    let made = nodes.iter().try_for_each(|node| {
+        let id = rustix::fs::makedev(node.major, node.minor);
+        rustix::fs::mknodat(&dev, node.name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), id)
+    });
+    rustix::process::umask(mask);
+    made?;
+    Ok(dev)
+}
 
 /// Makes `devices` and answers a detached mount of each, in their order.
 pub(super) fn make(devices: &[NewDevice], staging: &Path) -> io::Result<Vec<OwnedFd>> {

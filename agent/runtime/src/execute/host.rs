@@ -89,6 +89,9 @@ impl<'a> Host<'a> {
                 let made = mount::new_filesystem(fstype, options, *attributes)?;
                 self.fill(*slot, made)
             }
+            HostStep::MakeDev { slot, options, attributes, owner, nodes } => {
+                self.fill(*slot, device::filesystem(options, *attributes, *owner, nodes)?)
+            }
             HostStep::MakeDevices(devices) => {
                 let made = device::make(devices, self.staging)?;
                 devices.iter().zip(made).try_for_each(|(device, mount)| self.fill(device.slot, mount))
@@ -103,10 +106,7 @@ impl<'a> Host<'a> {
                 self.fill(*slot, taken.ok_or(Errno::BADF)?)
             }
             HostStep::MapTaken(slot) => self.map_taken(*slot),
-            HostStep::OpenCgroupTrees => {
-                self.cgroup_trees = self.cgroup.v1_trees()?;
-                Ok(())
-            }
+            HostStep::OpenCgroupTrees => self.cgroup.v1_trees().map(|trees| self.cgroup_trees = trees),
             HostStep::SetNetworkSysctl { name, value } => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 // Resolved afresh: this directory shows the network namespace of whoever looks it up.

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::process::{Gid, Uid};
 
+use super::seal::Masks;
 use super::{StepError, Timings, share, stdio, sysctl};
 use crate::capabilities;
 use crate::plan::Reaper;
@@ -39,10 +40,8 @@ pub(crate) struct Init {
     /// To the keeper; stays open until execve.
     pub channel: InitEnd,
     pub(super) root: RootFd,
-    /// The first directory mask; later ones are clones of it.
-    empty: Option<OwnedFd>,
-    /// The container's null device, checked: what masks files.
-    null: Option<OwnedFd>,
+    /// What covers paths.
+    pub(super) masks: Masks,
     /// What was opened on the way. Closing it all at once in the end saves a call for each.
     pub(super) opened: Vec<OwnedFd>,
 }
@@ -63,8 +62,7 @@ impl Init {
             oci_state: None,
             channel,
             root,
-            empty: None,
-            null: None,
+            masks: Masks::default(),
             opened: Vec::new(),
         }
     }
@@ -89,7 +87,7 @@ impl Init {
             InitStep::OpenProc { slot, attributes } => self.open_proc(*slot, *attributes),
             InitStep::Join { slot, kind } => share::join(self.slot(*slot)?.as_fd(), *kind),
             InitStep::NewNamespaces { ipc, uts, network } => share::new_namespaces(*ipc, *uts, *network),
-            InitStep::BecomeRoot => set_user(Owner { uid: 0, gid: 0 }, &[]),
+            InitStep::BecomeRoot(groups) => set_user(Owner { uid: 0, gid: 0 }, groups),
             InitStep::NewCgroupNamespace => Ok(nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP)?),
             InitStep::PrivateMounts => {
                 Ok(mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?)
@@ -110,14 +108,8 @@ impl Init {
                 let master = stdio::terminal(&self.root, *size, *owner, *console)?;
                 self.hand_over(Streams::Terminal, &[master])
             }
-            InitStep::Mask(path) => self.if_there(path, Init::mask),
-            InitStep::ReadOnly(path) => self.if_there(path, |init, found, _| {
-                let clone = mount::clone(found.as_fd(), true)?;
-                mount::make_read_only(clone.as_fd(), true)?;
-                mount::attach(clone.as_fd(), found.as_fd())?;
-                init.opened.push(clone);
-                Ok(())
-            }),
+            InitStep::Mask(path) => self.mask(path),
+            InitStep::ReadOnly(path) => self.make_read_only(path),
             InitStep::MakeDirectory(path) => {
                 self.root.target(path, Target::Directory, Links::InRoot).map(drop)
             }
@@ -152,6 +144,7 @@ impl Init {
     }
 
     fn mount(&mut self, source: &Source, at: &Path, attributes: Attributes, links: Links) -> io::Result<()> {
+        self.root.cover(at);
         match source {
             Source::New { fstype, options } => {
                 let made = mount::new_filesystem(fstype, options, attributes)?;
@@ -160,7 +153,21 @@ impl Init {
                 self.opened.extend(opened);
                 match *fstype {
                     "tmpfs" if links == Links::Refused => self.root.add_fresh(at, made),
+                    "proc" if links == Links::Refused => self.root.add_kernel(at, made),
                     _ => self.opened.push(made),
+                }
+            }
+            Source::Kernel(slot) | Source::Fresh(slot) => {
+                let from = self.slots.get_mut(slot.0).and_then(Option::take).ok_or(Errno::BADF)?;
+                let place = self.root.place(at, Target::Directory, Links::Refused)?;
+                let opened = mount::attach_to(from.as_fd(), place)?;
+                self.opened.extend(opened);
+                match source {
+                    Source::Kernel(_) => self.root.add_kernel(at, from),
+                    _ => {
+                        self.masks.hosts_null |= at == Path::new("/dev");
+                        self.root.add_fresh(at, from);
+                    }
                 }
             }
             Source::Slot(slot) => {
@@ -199,42 +206,6 @@ impl Init {
         mount_setattr(tmpfs.as_fd(), true, &MountAttr { set: attributes.set, ..MountAttr::default() })
     }
 
-    fn if_there(
-        &mut self,
-        path: &Path,
-        then: impl FnOnce(&mut Init, &OwnedFd, FileType) -> io::Result<()>,
-    ) -> io::Result<()> {
-        match self.root.find(path, Links::InRoot) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                Ok(())
-            }
-            found => {
-                let found = found?;
-                let kind = self.root.kind(&found)?;
-                then(self, &found, kind)?;
-                self.opened.push(found);
-                Ok(())
-            }
-        }
-    }
-
-    fn mask(&mut self, found: &OwnedFd, kind: FileType) -> io::Result<()> {
-        let directory = kind == FileType::Directory;
-        let template = if directory { &self.empty } else { self.null_device()? };
-        if let Some(template) = template {
-            let clone = mount::clone(template.as_fd(), false)?;
-            mount::attach(clone.as_fd(), found.as_fd())?;
-            self.opened.push(clone);
-            return Ok(());
-        }
-        let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
-        let attributes = Attributes { set: attributes | libc::MOUNT_ATTR_NOEXEC, clear: 0 };
-        let empty = mount::new_filesystem("tmpfs", &["size=0".to_owned()], attributes)?;
-        mount::attach(empty.as_fd(), found.as_fd())?;
-        self.empty = Some(empty);
-        Ok(())
-    }
-
     fn open_proc(&mut self, slot: Slot, attributes: Attributes) -> io::Result<()> {
         let made = mount::new_filesystem("proc", &[], attributes)?;
         *self.slots.get_mut(slot.0).ok_or(Errno::BADF)? = Some(made);
@@ -246,15 +217,6 @@ impl Init {
         let opened = mount::attach_to(self.slot(slot)?.as_fd(), place)?;
         self.opened.extend(opened);
         Ok(())
-    }
-
-    fn null_device(&mut self) -> io::Result<&Option<OwnedFd>> {
-        if self.null.is_none() {
-            let null = self.root.find(Path::new("/dev/null"), Links::Refused)?;
-            stdio::check_null(&null)?;
-            self.null = Some(null);
-        }
-        Ok(&self.null)
     }
 
     /// The old root is covered by nothing and then gone: no path leads to it, not even a name to unmount.

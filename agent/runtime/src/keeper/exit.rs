@@ -2,7 +2,7 @@
 //! agent learn what it did not see happen.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, fsync, openat, renameat, unlinkat};
@@ -71,11 +71,25 @@ impl Exit {
     /// Writes the record so that it is on disk, whole, when this returns.
     pub(crate) fn write(&self, state_dir: impl AsFd) -> io::Result<()> {
         let dir = state_dir.as_fd();
-        let mut file = std::fs::File::from(openat(dir, RUNNING, NEW, Mode::from_raw_mode(0o600))?);
-        serde_json::to_writer(&mut file, self)?;
-        fsync(&file)?;
+        fsync(self.put(dir)?)?;
         renameat(dir, RUNNING, dir, EXIT)?;
         Ok(fsync(dir)?)
+    }
+
+    /// Writes the record for whoever comes after a crash of ours, and does not wait for the disk.
+    pub(crate) fn note(&self, state_dir: impl AsFd) -> io::Result<()> {
+        let dir = state_dir.as_fd();
+        drop(self.put(dir)?);
+        Ok(renameat(dir, RUNNING, dir, EXIT)?)
+    }
+
+    fn put(&self, dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        let file = openat(dir, RUNNING, NEW, Mode::from_raw_mode(0o600))?;
+        let text = serde_json::to_vec(self)?;
+        match rustix::io::write(&file, &text)? {
+            count if count == text.len() => Ok(file),
+            _ => Err(io::ErrorKind::WriteZero.into()),
+        }
     }
 
     /// Records the end of a container whose keeper did not live to do so.
@@ -105,7 +119,10 @@ mod tests {
         let exit = Exit { code: 137, signal: Some(9), oom_killed: true, at_ms: 5 };
         assert_eq!(Exit::read(dir.path()), None);
         exit.write(std::fs::File::open(dir.path()).unwrap()).unwrap();
-        assert_eq!(Exit::read(dir.path()), Some(exit));
+        assert_eq!(Exit::read(dir.path()), Some(exit.clone()));
+        let again = Exit { code: 1, ..exit };
+        again.note(std::fs::File::open(dir.path()).unwrap()).unwrap();
+        assert_eq!(Exit::read(dir.path()), Some(again));
     }
 
     #[test]

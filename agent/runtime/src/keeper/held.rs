@@ -45,6 +45,8 @@ pub(crate) struct Alive {
     pub(crate) start_failed: bool,
     pub(crate) streams: Streams,
     pub(crate) state_dir: OwnedFd,
+    /// Its exit record need not be on disk before it is announced.
+    pub(crate) throw_away: bool,
 }
 
 impl Held {

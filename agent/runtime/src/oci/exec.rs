@@ -275,7 +275,7 @@ fn confine(entering: &Entering<'_>, init: &mut Init) -> FromInit {
     }
     let user =
         entering.joined.kinds.iter().any(|(flag, _)| *flag == u64::from(libc::CLONE_NEWUSER.unsigned_abs()));
-    let mut steps: Vec<InitStep> = if user { vec![InitStep::BecomeRoot] } else { Vec::new() };
+    let mut steps: Vec<InitStep> = if user { vec![InitStep::BecomeRoot(Vec::new())] } else { Vec::new() };
     steps.extend(entering.steps.iter().cloned());
     let mut timings = Timings::default();
     if let Err(error) = init.run(&steps, &mut timings) {

@@ -1,5 +1,7 @@
 //! Who the program is: user, groups, capabilities, limits of the process. Pure.
 
+use std::path::Path;
+
 use oci_spec::runtime::{Capability, PosixRlimitType, Process};
 
 use super::step::{HostStep, IdMap, InitStep, Owner, Resource};
@@ -14,6 +16,29 @@ pub(crate) struct Identity {
     pub at_gate: Vec<HostStep>,
     pub init: Vec<InitStep>,
 }
+
+impl Identity {
+    /// Leaves out what the container's making does anyway: it ends in the root directory, and whoever is to be user
+    /// 0 of a user namespace becomes that in the beginning, for which this answers the supplementary groups.
+    pub(super) fn settle(&mut self, namespaces: &Namespaces) -> Vec<u32> {
+        let is_there =
+            |step: &InitStep| matches!(step, InitStep::ChangeDirectory(cwd) if cwd == Path::new("/"));
+        self.init.retain(|step| !is_there(step));
+        let mut first = Vec::new();
+        let is_root = namespaces.user.is_some() && self.owner == Owner { uid: 0, gid: 0 };
+        self.init.retain(|step| match step {
+            InitStep::SetUser { groups, umask: FIRST_UMASK, .. } if is_root => {
+                first.clone_from(groups);
+                false
+            }
+            _ => true,
+        });
+        first
+    }
+}
+
+/// The file creation mask that [`InitStep::NewSession`] sets.
+const FIRST_UMASK: u32 = 0o022;
 
 /// Most supplementary groups; the kernel takes 65,536.
 const MOST_GROUPS: usize = 1024;

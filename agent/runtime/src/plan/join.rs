@@ -41,7 +41,7 @@ pub(crate) fn plan(spec: &ExecSpec, namespaces: &Namespaces) -> Result<JoinPlan,
     host.extend(identity.host);
     let mut init = vec![InitStep::NewSession];
     if namespaces.user.is_some() {
-        init.push(InitStep::BecomeRoot);
+        init.push(InitStep::BecomeRoot(Vec::new()));
     }
     let owner = identity.owner;
     init.push(match spec.terminal {

@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::{Linux, Mount, Spec};
 
-use super::step::{Attributes, DeviceNumber, HostStep, InitStep, Source};
+use super::step::{Attributes, HostStep, InitStep, Node, Owner, Source};
 use super::{Namespaces, Network, PlanError, Slots, device};
 use crate::container::DESCRIPTOR;
 
@@ -23,14 +23,14 @@ pub(crate) struct Mounts {
     pub seal: Vec<InitStep>,
 }
 
-/// Devices every container has, by path and number.
-const DEVICES: [(&str, u32, u32); 6] = [
-    ("/dev/null", 1, 3),
-    ("/dev/zero", 1, 5),
-    ("/dev/full", 1, 7),
-    ("/dev/random", 1, 8),
-    ("/dev/urandom", 1, 9),
-    ("/dev/tty", 5, 0),
+/// Devices every container has in its `/dev`.
+const NODES: [Node; 6] = [
+    Node { name: "null", major: 1, minor: 3 },
+    Node { name: "zero", major: 1, minor: 5 },
+    Node { name: "full", major: 1, minor: 7 },
+    Node { name: "random", major: 1, minor: 8 },
+    Node { name: "urandom", major: 1, minor: 9 },
+    Node { name: "tty", major: 5, minor: 0 },
 ];
 
 /// Links every container has in its `/dev`.
@@ -57,9 +57,9 @@ pub(crate) fn plan(
     bounded("mounts", mounts.len())?;
     let own_dev = mounts.iter().any(|m| m.destination() == Path::new("/dev") && kind(m) == "tmpfs");
     for mount in mounts {
-        plan.add(mount, namespaces, slots)?;
-        if mount.destination() == Path::new("/dev") && own_dev {
-            plan.add_dev(linux, namespaces, slots)?;
+        match mount.destination() == Path::new("/dev") && own_dev && kind(mount) == "tmpfs" {
+            true => plan.add_dev(mount, linux, namespaces, slots)?,
+            false => plan.add(mount, namespaces, slots)?,
         }
     }
     if !own_dev && linux.devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
@@ -126,7 +126,7 @@ impl Mounts {
         } else if shows_others {
             let slot = slots.next();
             self.before.push(HostStep::OpenFilesystem { slot, fstype, options: options.data, attributes });
-            Source::Slot(slot)
+            if fstype == "mqueue" { Source::Slot(slot) } else { Source::Kernel(slot) }
         } else {
             Source::New { fstype, options: options.data }
         };
@@ -209,25 +209,32 @@ impl Mounts {
         Ok(())
     }
 
-    /// What fills a fresh `/dev`.
+    /// A fresh `/dev` and what fills it.
     fn add_dev(
         &mut self,
+        mount: &Mount,
         linux: &Linux,
         namespaces: &Namespaces,
         slots: &mut Slots,
     ) -> Result<(), PlanError> {
         let asked = linux.devices().as_deref().unwrap_or_default();
         let made = device::plan(asked, namespaces, slots)?;
-        for (path, major, minor) in DEVICES {
-            let path = PathBuf::from(path);
-            if made.iter().any(|(known, _)| *known == path) {
-                continue;
-            }
-            let number = DeviceNumber { character: true, major, minor };
-            let slot = slots.next();
-            self.before.push(HostStep::OpenDevice { slot, path: path.clone(), number });
-            self.init.push(InitStep::BindDevice { slot, at: path });
-        }
+        let at = destination("mounts.destination", mount.destination())?;
+        let options =
+            Options::parse("mounts[/dev]", kind(mount), mount.options().as_deref().unwrap_or_default())?;
+        let is_asked = |node: &Node| made.iter().any(|(known, _)| *known == at.join(node.name));
+        let nodes = NODES.into_iter().filter(|node| !is_asked(node)).collect();
+        let first =
+            |maps: &[super::step::IdMap]| maps.iter().find(|map| map.container == 0).map(|map| map.host);
+        let user = namespaces.user.as_ref();
+        let owner = Owner {
+            uid: user.and_then(|maps| first(&maps.uids)).unwrap_or(0),
+            gid: user.and_then(|maps| first(&maps.gids)).unwrap_or(0),
+        };
+        let (slot, attributes) = (slots.next(), options.attributes);
+        self.before.push(HostStep::MakeDev { slot, options: options.data, attributes, owner, nodes });
+        let source = Source::Fresh(slot);
+        self.init.push(InitStep::Mount { source, at, attributes: Attributes::default(), strict: true });
         for (path, device) in &made {
             self.init.push(InitStep::BindDevice { slot: device.slot, at: path.clone() });
         }

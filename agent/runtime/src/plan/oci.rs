@@ -141,7 +141,7 @@ pub(crate) fn plan(oci: &Spec, bundle: &Bundle<'_>) -> Result<OciPlan, PlanError
 fn opening(namespaces: &Planned, user: bool, joined: Option<usize>, bundle: &Bundle<'_>) -> Vec<InitStep> {
     let mut init = vec![InitStep::NewSession];
     if user {
-        init.push(InitStep::BecomeRoot);
+        init.push(InitStep::BecomeRoot(Vec::new()));
     }
     if namespaces.seen.cgroup {
         init.push(InitStep::NewCgroupNamespace);

@@ -43,14 +43,14 @@ impl fmt::Display for HostStep {
                     if options.is_empty() { String::new() } else { format!("({})", options.join(",")) };
                 write!(f, "open-{fstype}{options}{attributes} -> {}", slot.0)
             }
-            HostStep::MakeDevices(devices) => {
-                f.write_str("make-devices")?;
-                devices.iter().try_for_each(|NewDevice { slot, number, mode, owner }| {
-                    let kind = if number.character { 'c' } else { 'b' };
-                    let DeviceNumber { major, minor, .. } = number;
-                    write!(f, " {kind} {major}:{minor} {mode:o} {}:{} -> {},", owner.uid, owner.gid, slot.0)
-                })
+            HostStep::MakeDev { slot, options, attributes, owner, nodes } => {
+                write!(f, "make-dev ({}){attributes} {}:{}", options.join(","), owner.uid, owner.gid)?;
+                nodes
+                    .iter()
+                    .try_for_each(|node| write!(f, " {} {}:{},", node.name, node.major, node.minor))?;
+                write!(f, " -> {}", slot.0)
             }
+            HostStep::MakeDevices(devices) => show_devices(f, devices),
             HostStep::OpenDevice { slot, path, number } => {
                 let kind = if number.character { 'c' } else { 'b' };
                 write!(
@@ -96,6 +96,15 @@ impl fmt::Display for HostStep {
     }
 }
 
+fn show_devices(f: &mut fmt::Formatter<'_>, devices: &[NewDevice]) -> fmt::Result {
+    f.write_str("make-devices")?;
+    devices.iter().try_for_each(|NewDevice { slot, number, mode, owner }| {
+        let kind = if number.character { 'c' } else { 'b' };
+        let DeviceNumber { major, minor, .. } = number;
+        write!(f, " {kind} {major}:{minor} {mode:o} {}:{} -> {},", owner.uid, owner.gid, slot.0)
+    })
+}
+
 impl fmt::Display for InitStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -109,7 +118,8 @@ impl fmt::Display for InitStep {
                 let all = [(*ipc, "ipc"), (*uts, "uts"), (*network, "network")];
                 all.iter().filter(|(new, _)| *new).try_for_each(|(_, name)| write!(f, " {name}"))
             }
-            InitStep::BecomeRoot => f.write_str("become-root"),
+            InitStep::BecomeRoot(groups) if groups.is_empty() => f.write_str("become-root"),
+            InitStep::BecomeRoot(groups) => write!(f, "become-root groups {groups:?}"),
             InitStep::NewCgroupNamespace => f.write_str("new-cgroup-namespace"),
             InitStep::PrivateMounts => f.write_str("private-mounts"),
             InitStep::AttachRoot => f.write_str("attach-root"),
@@ -167,7 +177,7 @@ impl fmt::Display for Source {
         match self {
             Source::New { fstype, options } if options.is_empty() => f.write_str(fstype),
             Source::New { fstype, options } => write!(f, "{fstype}({})", options.join(",")),
-            Source::Slot(slot) => write!(f, "<- {}", slot.0),
+            Source::Slot(slot) | Source::Kernel(slot) | Source::Fresh(slot) => write!(f, "<- {}", slot.0),
         }
     }
 }

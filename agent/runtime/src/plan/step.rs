@@ -124,6 +124,20 @@ pub enum HostStep {
         /// Flags.
         attributes: Attributes,
     },
+    /// Makes the filesystem for `/dev` with the nodes that every container has. Nodes are the keeper's to make; the
+    /// directory is the container's.
+    MakeDev {
+        /// Where it goes.
+        slot: Slot,
+        /// Options of the filesystem.
+        options: Vec<String>,
+        /// Flags.
+        attributes: Attributes,
+        /// Whom the directory belongs to, by ids of the host.
+        owner: Owner,
+        /// Their names and numbers.
+        nodes: Vec<Node>,
+    },
     /// Makes device nodes in a filesystem of their own.
     MakeDevices(Vec<NewDevice>),
     /// Clones the mount of one of the host's device nodes, after checking that it is that device.
@@ -242,6 +256,21 @@ pub enum Source {
     },
     /// A descriptor opened by a host step.
     Slot(Slot),
+    /// The same: a filesystem in which all names are the kernel's.
+    Kernel(Slot),
+    /// The same: a filesystem that nobody but the keeper has made a name in.
+    Fresh(Slot),
+}
+
+/// A device node of every container's `/dev`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Node {
+    /// Its name there.
+    pub name: &'static str,
+    /// A character device.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
 }
 
 /// A step of the child.
@@ -265,8 +294,8 @@ pub enum InitStep {
         /// Of which kind.
         kind: Joins,
     },
-    /// Becomes user and group 0 of its user namespace.
-    BecomeRoot,
+    /// Becomes user and group 0 of its user namespace, with these supplementary groups.
+    BecomeRoot(Vec<u32>),
     /// Makes the namespaces that belong to users it has joined: a mount namespace, and these.
     NewNamespaces {
         /// System V objects.

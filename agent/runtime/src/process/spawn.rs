@@ -328,6 +328,7 @@ mod tests {
             log: LogPolicy::default(),
             seccomp: SeccompPolicy::Default,
             init: false,
+            throw_away: false,
             traceparent: None,
         };
         let Spawned { pidfd, stdout, stderr, gate, cgroup, .. } =

@@ -48,6 +48,11 @@ pub(crate) fn clone(of: BorrowedFd<'_>, recursive: bool) -> io::Result<OwnedFd> 
     Ok(open_tree(of, "", clone_flags(recursive) | OpenTreeFlags::AT_EMPTY_PATH)?)
 }
 
+/// A detached copy of the mount at `name` in the directory `parent`, with those below; a link is not followed.
+pub(crate) fn clone_at(parent: BorrowedFd<'_>, name: &Path) -> io::Result<OwnedFd> {
+    Ok(open_tree(parent, name, clone_flags(true) | OpenTreeFlags::AT_SYMLINK_NOFOLLOW)?)
+}
+
 fn clone_flags(recursive: bool) -> OpenTreeFlags {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags }

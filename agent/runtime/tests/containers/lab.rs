@@ -101,6 +101,7 @@ impl Lab {
             log: LogPolicy::default(),
             seccomp: SeccompPolicy::Default,
             init: false,
+            throw_away: false,
             traceparent: None,
         }
     }

@@ -118,6 +118,15 @@ impl Options {
     /// # Errors
     /// When an option makes no sense or the agent refuses.
     pub(super) async fn create(self, agent: &mut Node) -> Result<String, CommandError> {
+        self.create_for(agent, false).await
+    }
+
+    /// Creates it; `start_follows` says that this command also starts it.
+    pub(super) async fn create_for(
+        self,
+        agent: &mut Node,
+        start_follows: bool,
+    ) -> Result<String, CommandError> {
         self.refused.check()?;
         let (pull, quiet, image) = (self.pull, self.quiet, self.image.clone());
         let cidfile = self.cidfile.clone();
@@ -126,7 +135,7 @@ impl Options {
                 format!("the file {} exists already; remove it, or choose another --cidfile", path.display());
             return Err(as_run(CommandError::new(Kind::Conflict, text)));
         }
-        let request = self.into_request()?;
+        let request = CreateContainerRequest { start_follows, ..self.into_request()? };
         if pull == Pull::Always {
             fetch(agent, &image, quiet).await?;
         }

@@ -72,7 +72,7 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
     }
     let mut agent = crate::cmd::agent(global).await?;
     let rm = args.options.rm;
-    let id = args.options.create(&mut agent).await?;
+    let id = args.options.create_for(&mut agent, true).await?;
     if args.detach {
         start(&mut agent, &id, rm).await?;
         output::line(&id);

@@ -50,7 +50,12 @@ impl Server {
         let finished = alive.streams.finish(&mut self.buffer, &mut self.poller);
         self.poller.close(alive.process);
         let is_news = !alive.start_failed;
-        if is_news && let Err(error) = exit.write(alive.state_dir.as_fd()) {
+        let written = match (is_news, alive.throw_away) {
+            (false, _) => Ok(()),
+            (true, false) => exit.write(alive.state_dir.as_fd()),
+            (true, true) => exit.note(alive.state_dir.as_fd()),
+        };
+        if let Err(error) = written {
             self.journal.line(&format!("exit record of {id}: {error}"), trace.as_deref());
         }
         self.let_go(id, finished);

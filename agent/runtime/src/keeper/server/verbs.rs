@@ -88,7 +88,14 @@ impl Server {
                 return Err(CreateFailed::Records("process", error));
             }
         };
-        let alive = Alive { process, gate: Some(gate), start_failed: false, streams, state_dir };
+        let alive = Alive {
+            process,
+            gate: Some(gate),
+            start_failed: false,
+            streams,
+            state_dir,
+            throw_away: spec.throw_away,
+        };
         let phase = Phase::Alive(Box::new(alive));
         let deleters = Vec::new();
         self.containers
