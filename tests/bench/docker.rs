@@ -45,6 +45,22 @@ impl<'h> Docker<'h> {
         command
     }
 
+    /// A command line for the shell of this host.
+    pub(crate) fn line(&self, arguments: &str) -> String {
+        format!("docker --host {} {arguments}", self.socket)
+    }
+
+    /// Its processes: the engine and the containerd that it started.
+    pub(crate) fn daemons(&self) -> Vec<u32> {
+        let own = self.root.display().to_string();
+        let is_own = |line: &[String]| {
+            line.first()
+                .is_some_and(|program| program.ends_with("dockerd") || program.ends_with("containerd"))
+                && line.iter().any(|word| word.contains(&own))
+        };
+        dev::processes().filter(|(_, line)| is_own(line)).map(|(pid, _)| pid).collect()
+    }
+
     /// Runs `docker`, which must succeed.
     #[track_caller]
     pub(crate) fn must(&self, arguments: &[&str]) -> String {
