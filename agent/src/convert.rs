@@ -186,6 +186,7 @@ mod tests {
             restart_count: 0,
             restart_at_ms: None,
             error: None,
+            taken_down: false,
             address: Some(Ipv4Addr::new(10, 0, 0, last_octet)),
             created_at_ms: 0,
             started_at_ms: None,

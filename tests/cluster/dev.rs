@@ -39,6 +39,22 @@ fn ctrl_c_stops_everything_and_keeps_the_data() {
 }
 
 #[test]
+fn tasks_come_back_at_once_however_often_the_cluster_is_stopped() {
+    let (host, dir) = (Host::new("again"), scratch());
+    let mut dev = Dev::start(&host, dir.path(), &["--demo"]);
+    for _ in 0..3 {
+        answers_from(&dev, "localhost:8080", 3);
+        dev.stop();
+        dev = Dev::start(&host, dir.path(), &[]);
+    }
+    answers_from(&dev, "localhost:8080", 3);
+    let tasks = dev.json(&["service", "ps", "hello"]);
+    let failed = |task: &&serde_json::Value| task["state"] == "failed";
+    let failed: Vec<_> = tasks.as_array().into_iter().flatten().filter(failed).collect();
+    assert!(failed.is_empty(), "being stopped counts as a failure: {failed:?}");
+}
+
+#[test]
 fn a_ctrl_c_that_is_delivered_twice_still_stops_the_containers() {
     let (host, dir) = (Host::new("twice"), scratch());
     let mut dev = Dev::start(&host, dir.path(), &["--demo"]);

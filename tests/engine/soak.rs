@@ -1,6 +1,6 @@
 //! Endurance: containers are run, attached to, entered and removed over and over through the agent's API, and
 //! agent and keeper hold afterwards what they held before: descriptors, threads, memory, files. A few hundred
-//! rounds in `make test`; `make soak` sets SOAK_CYCLES to 10,000.
+//! rounds in `make test`; `make soak` sets SOAK_CYCLES to 10,000. And when nothing happens they do nothing.
 
 mod client;
 mod footprint;
@@ -60,4 +60,33 @@ fn descriptors_threads_memory_and_files_do_not_grow_with_use() {
     assert!(wrong.is_empty(), "after {done} cycles:\n{}", wrong.join("\n"));
     let left = inventory::added(&empty, &inventory::of(&host, scratch.path()));
     assert!(left.is_empty(), "left on the host: {left}");
+}
+
+/// How often the threads of a process have gone to sleep.
+fn sleeps(pid: u32) -> u64 {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten();
+    let of = |thread: std::fs::DirEntry| {
+        let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|line| line.trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    threads.map(of).sum()
+}
+
+#[test]
+fn nobody_wakes_up_while_nothing_happens() {
+    const SECONDS: u64 = 5;
+    let (scratch, host) = (scratch(), Host::new("idle"));
+    let solo = Solo::start(&host, scratch.path());
+    solo.ctl(&["container", "run", "-d", "roadstead/hello"]);
+    // Records are written half a second later, threads that were needed end after ten.
+    std::thread::sleep(SETTLED);
+    let both = [solo.agent_pid(), solo.keeper_pid()];
+    let before = both.map(sleeps);
+    std::thread::sleep(Duration::from_secs(SECONDS));
+    let [agent, keeper] = [0, 1].map(|which| sleeps(both[which]) - before[which]);
+    eprintln!("in {SECONDS} s the agent slept {agent} times, the keeper {keeper}");
+    assert_eq!(keeper, 0, "the keeper has nothing to wake up for");
+    // The threads of the database look around once a second, eight at most.
+    assert!(agent <= 10 * SECONDS, "the agent slept {agent} times in {SECONDS} s");
 }

@@ -213,6 +213,8 @@ pub struct Container {
     pub restart_at_ms: Option<u64>,
     /// Why the last start failed, or its end was not its own.
     pub error: Option<String>,
+    /// It did not end by itself: its engine was ended with all containers, or the host was restarted.
+    pub taken_down: bool,
     /// What its checks say of it, if it has any and runs.
     pub health: Option<health::Health>,
     /// Its address while it runs.

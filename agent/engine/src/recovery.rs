@@ -205,7 +205,10 @@ impl Inner {
             return Ok(());
         };
         if !matches!(last, LastRun::Ended(_)) {
-            entry.live().record.error = Some(lost.reason().to_owned());
+            entry.change(|live| {
+                live.record.error = Some(lost.reason().to_owned());
+                live.record.taken_down = lost == Lost::Host;
+            });
             let (dir, exit) = (self.config.container_dir(&entry.id), exit.clone());
             blocking(move || exit.settle(&dir).map_err(|error| EngineError::file("write", dir, error)))
                 .await?;

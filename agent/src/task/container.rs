@@ -97,18 +97,17 @@ impl World for Containers {
                 address: container.address,
                 pid: container.pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default(),
             },
-            (ContainerState::Exited | ContainerState::Restarting, Some(exit)) => {
-                let out_of_memory = exit.oom_killed;
-                Seen::Exited(Ended {
-                    code: exit.code,
-                    out_of_memory,
-                    reason: container.error,
-                    at_ms: exit.at_ms,
-                })
-            }
+            (ContainerState::Exited | ContainerState::Restarting, Some(exit)) => Seen::Exited(Ended {
+                code: exit.code,
+                out_of_memory: exit.oom_killed,
+                reason: container.error,
+                taken_down: container.taken_down,
+                at_ms: exit.at_ms,
+            }),
             (ContainerState::Exited | ContainerState::Restarting, None) => {
                 let at_ms = container.started_at_ms.unwrap_or(container.created_at_ms);
-                Seen::Exited(Ended { code: 255, out_of_memory: false, reason: container.error, at_ms })
+                let (reason, taken_down) = (container.error, container.taken_down);
+                Seen::Exited(Ended { code: 255, out_of_memory: false, reason, taken_down, at_ms })
             }
         }
     }

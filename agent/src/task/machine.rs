@@ -62,6 +62,8 @@ pub struct Ended {
     pub out_of_memory: bool,
     /// What the engine knows better than the code tells: nobody saw it end.
     pub reason: Option<String>,
+    /// It did not end by itself: all containers of the node were ended, or the host was restarted.
+    pub taken_down: bool,
     /// When, milliseconds since 1970.
     pub at_ms: u64,
 }
@@ -217,6 +219,11 @@ fn failure(state: TaskState, at_ms: u64, error: String) -> Status {
 /// It ended though it was wanted running.
 fn own_end(ended: &Ended) -> Status {
     let exit_code = Some(ended.code);
+    if ended.taken_down {
+        // Nobody's failure: another takes its place at once, however often that happens.
+        let message = ended.reason.as_deref().unwrap_or("stopped with its node");
+        return Status { exit_code, ..Status::plain(TaskState::Shutdown, ended.at_ms, message) };
+    }
     if ended.code == 0 {
         return Status { exit_code, ..Status::plain(TaskState::Complete, ended.at_ms, "exited with code 0") };
     }

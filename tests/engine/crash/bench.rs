@@ -16,6 +16,9 @@ use super::whole;
 /// After a crash everything is in order within this time.
 const IN_ORDER: Duration = Duration::from_secs(15);
 
+/// Descriptors of a keeper without containers, with ten connections of an agent. Many agents die before one keeper.
+const DESCRIPTORS: usize = 48;
+
 /// A host with an agent, and how it looks when it has no container.
 pub(super) struct Bench<'h> {
     solo: Solo<'h>,
@@ -138,6 +141,15 @@ impl<'h> Bench<'h> {
         if container.is_object() && verb.keeps_its_mark() && !upper(&self.solo).exists() {
             return Err("it is there, but its files are gone".to_owned());
         }
+        if let Some(id) = container["id"].as_str() {
+            let filter = format!("container={id}");
+            let all = ["events", "--since", "1h", "--until", "0s", "--output", "json"];
+            let ends = self.solo.ctl(&[&all[..], &["--filter", "event=die", "--filter", &filter]].concat());
+            // An end that was told and is then found out again was not on disk.
+            if ends.lines().count() > 1 {
+                return Err(format!("it ran once, and its end was told more than once:\n{ends}"));
+            }
+        }
         // What is said to be there is of use.
         if container["state"] == "created" || container["state"] == "exited" {
             let output = self.solo.try_ctl(&["container", "start", NAME]);
@@ -160,10 +172,12 @@ impl<'h> Bench<'h> {
             let now = inventory::of(self.host, self.solo.root());
             let left = inventory::added(&self.empty, &now);
             let gone = inventory::added(&now, &self.empty);
-            if left.is_empty() && gone.is_empty() {
+            let held = std::fs::read_dir(format!("/proc/{}/fd", self.solo.keeper_pid())).into_iter();
+            let held = held.flatten().count();
+            if left.is_empty() && gone.is_empty() && held <= DESCRIPTORS {
                 Ok(())
             } else {
-                Err(format!("left: {left}\ngone: {gone}"))
+                Err(format!("left: {left}\ngone: {gone}\nthe keeper holds {held} descriptors"))
             }
         });
     }

@@ -134,6 +134,7 @@ mod tests {
             restart_count: 0,
             restart_at_ms: None,
             error: None,
+            taken_down: false,
             address: None,
             created_at_ms: number,
             started_at_ms: None,

@@ -122,6 +122,7 @@ impl Inner {
             started_at_ms: None,
             exit: None,
             error: None,
+            taken_down: false,
             restarts: restart::Restarts::default(),
             health: None,
             config,

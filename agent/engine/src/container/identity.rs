@@ -85,6 +85,7 @@ mod tests {
             started_at_ms: None,
             exit: None,
             error: None,
+            taken_down: false,
             restarts: crate::container::restart::Restarts::default(),
             health: None,
         };

@@ -87,6 +87,7 @@ impl Inner {
             live.record.started_at_ms = Some(now_ms());
             live.record.exit = None;
             live.record.error = None;
+            live.record.taken_down = false;
             live.record.restarts.due_at_ms = None;
             live.pid = Some(pid);
             live.paused = false;

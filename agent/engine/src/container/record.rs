@@ -67,6 +67,9 @@ pub(crate) struct Record {
     pub(crate) started_at_ms: Option<u64>,
     pub(crate) exit: Option<Exit>,
     pub(crate) error: Option<String>,
+    /// Its last end was that of its engine or of the host.
+    #[serde(default)]
+    pub(crate) taken_down: bool,
     #[serde(default)]
     pub(crate) restarts: Restarts,
     #[serde(default)]
@@ -215,6 +218,7 @@ impl Entry {
             restart_count: record.restarts.count,
             restart_at_ms: record.restarts.due_at_ms,
             error: record.error.clone(),
+            taken_down: record.taken_down && state.has_ended(),
             address: live.address.filter(|_| state.is_alive()),
             created_at_ms: record.created_at_ms,
             started_at_ms: record.started_at_ms,

@@ -144,7 +144,10 @@ impl Inner {
         let entries: Vec<Arc<Entry>> = self.entries().values().cloned().collect();
         let stops = entries.iter().map(|entry| async {
             if entry.state().is_alive() {
-                entry.live().record.error = Some("it was stopped with its engine".to_owned());
+                entry.change(|live| {
+                    live.record.error = Some("it was stopped with its engine".to_owned());
+                    live.record.taken_down = true;
+                });
                 // Not as if by hand: what its policy keeps running comes back with the engine.
                 if let Err(error) = self.end(entry, None).await {
                     tracing::warn!(container = entry.id, %error, "a container is not stopped; it ends with the keeper");

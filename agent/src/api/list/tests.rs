@@ -33,6 +33,7 @@ fn made(number: u64, name: &str, state: ContainerState) -> Container {
         restart_count: 0,
         restart_at_ms: None,
         error: None,
+        taken_down: false,
         address: None,
         started_at_ms: None,
         health: None,

@@ -75,7 +75,7 @@ impl World {
 }
 
 fn exited(code: i32) -> Seen {
-    Seen::Exited(Ended { code, out_of_memory: false, reason: None, at_ms: 5 })
+    Seen::Exited(Ended { code, out_of_memory: false, reason: None, taken_down: false, at_ms: 5 })
 }
 
 fn always(_: &Action) -> bool {
@@ -237,9 +237,20 @@ proptest! {
 #[test]
 fn what_the_engine_knows_of_an_end_is_told_instead_of_its_code() {
     let lost = "its keeper was lost; it was killed".to_owned();
-    let ended = Ended { code: 137, out_of_memory: false, reason: Some(lost.clone()), at_ms: 5 };
+    let ended =
+        Ended { code: 137, out_of_memory: false, reason: Some(lost.clone()), taken_down: false, at_ms: 5 };
     let world = World::new(TaskState::Running, Seen::Exited(ended));
     let action = step(&world.task, Desired::Running, &world.observed, 0);
     let Action::Advance(status) = action else { panic!("an end is recorded, not {action:?}") };
     assert_eq!((status.state, status.error), (TaskState::Failed, lost));
+}
+
+#[test]
+fn a_task_that_ended_with_its_node_has_not_failed() {
+    let reason = Some("the host was restarted while it ran".to_owned());
+    let ended = Ended { code: 255, out_of_memory: false, reason, taken_down: true, at_ms: 5 };
+    let world = World::new(TaskState::Running, Seen::Exited(ended));
+    let action = step(&world.task, Desired::Running, &world.observed, 0);
+    let Action::Advance(status) = action else { panic!("an end is recorded, not {action:?}") };
+    assert_eq!((status.state, status.exit_code, status.error.as_str()), (TaskState::Shutdown, Some(255), ""));
 }

@@ -67,7 +67,16 @@ impl World for Memory {
 
     async fn stop(&self, task_id: &str) -> Result<(), String> {
         self.note("stop", task_id);
-        self.set(task_id, Seen::Exited(Ended { code: 143, out_of_memory: false, reason: None, at_ms: 1 }));
+        self.set(
+            task_id,
+            Seen::Exited(Ended {
+                code: 143,
+                out_of_memory: false,
+                reason: None,
+                taken_down: false,
+                at_ms: 1,
+            }),
+        );
         Ok(())
     }
 
@@ -144,7 +153,10 @@ async fn a_task_runs_and_its_exit_is_reported() {
     let mut bench = Bench::new(Memory::default());
     bench.whole(vec![wanted("a")]).await;
     assert_eq!(bench.reported("a", TaskState::Running).await.pid, 9);
-    bench.world.set("a", Seen::Exited(Ended { code: 3, out_of_memory: false, reason: None, at_ms: 77 }));
+    bench.world.set(
+        "a",
+        Seen::Exited(Ended { code: 3, out_of_memory: false, reason: None, taken_down: false, at_ms: 77 }),
+    );
     bench.handle.touch("a".into()).await;
     let status = bench.reported("a", TaskState::Failed).await;
     assert_eq!((status.exit_code, status.at_ms, status.error.as_str()), (Some(3), 77, "exited with code 3"));
@@ -172,7 +184,10 @@ async fn a_defect_in_one_preparation_rejects_that_task_alone() {
 async fn adopted_containers_are_left_alone_until_the_controller_was_heard() {
     let world = Memory::default();
     world.set("a", Seen::Running { address: None, pid: 1 });
-    world.set("b", Seen::Exited(Ended { code: 7, out_of_memory: false, reason: None, at_ms: 5 }));
+    world.set(
+        "b",
+        Seen::Exited(Ended { code: 7, out_of_memory: false, reason: None, taken_down: false, at_ms: 5 }),
+    );
     world.set("stranger", Seen::Running { address: None, pid: 2 });
     let mut bench = Bench::new(world);
     bench.handle.touch("a".into()).await;
