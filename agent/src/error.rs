@@ -35,6 +35,7 @@ pub fn engine(error: &EngineError) -> Status {
         EngineError::Ambiguous(..) | EngineError::Invalid { .. } => Code::InvalidArgument,
         EngineError::NameTaken { .. } => Code::AlreadyExists,
         EngineError::State { .. }
+        | EngineError::NoLog(_)
         | EngineError::Start { .. }
         | EngineError::Exec { .. }
         | EngineError::Files(FilesError::Refused { .. })

@@ -6,6 +6,7 @@ pub mod container;
 pub mod dev;
 pub mod image;
 pub mod info;
+mod lines;
 pub mod node;
 pub mod service;
 pub mod volume;

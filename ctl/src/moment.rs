@@ -7,6 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 const NOTATION: &str =
     "expected how long ago (10m, 2h30m), a time (2026-01-31T12:00:00Z), or seconds since 1970";
 
+/// Reads a moment into nanoseconds since 1970, as [`parse`] does, counting back from now.
+///
+/// # Errors
+/// With the notations there are.
+pub fn when(text: &str) -> Result<u64, String> {
+    parse(text, crate::output::time::now_ms().saturating_mul(1_000_000))
+}
+
 /// Reads a moment into nanoseconds since 1970. `now_ns` is what durations count back from.
 ///
 /// # Errors

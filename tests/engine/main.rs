@@ -10,6 +10,7 @@ mod flags;
 mod health;
 mod info;
 mod life;
+mod logs;
 mod restart;
 mod soak;
 mod speed;

@@ -129,8 +129,8 @@ fn abilities(engine: &Engine) -> Value {
     json!({
         "Driver": STORAGE,
         "DriverStatus": [],
-        "LoggingDriver": "json-file",
-        "Plugins": { "Volume": [], "Network": ["bridge"], "Authorization": null, "Log": ["json-file"] },
+        "LoggingDriver": "local",
+        "Plugins": { "Volume": [], "Network": ["bridge"], "Authorization": null, "Log": ["json-file", "local", "none"] },
         "Runtimes": { RUNTIME: { "path": engine.config().keeper_program } },
         "DefaultRuntime": RUNTIME,
         // Containers go on while the agent is away.

@@ -22,6 +22,7 @@ pub mod health;
 pub(crate) mod identity;
 pub mod isolation;
 pub(crate) mod lifecycle;
+pub mod logging;
 pub mod logs;
 pub mod mount;
 mod mounting;
@@ -49,7 +50,7 @@ pub use self::prune::{PruneFilter, Pruned};
 pub use self::top::Process;
 pub use self::update::Update;
 pub use crate::network::Protocol;
-pub use agent_runtime::container::{LogPolicy, WindowSize};
+pub use agent_runtime::container::{LogDriver, WindowSize};
 
 /// The smallest memory limit a container can start with, in bytes.
 pub const MEMORY_MINIMUM: u64 = 6 * 1024 * 1024;
@@ -111,8 +112,8 @@ pub struct ContainerConfig {
     pub task: Option<String>,
     /// W3C trace context of the request that led here.
     pub traceparent: Option<String>,
-    /// Size and number of log files; three of 10 MiB when `None`.
-    pub log: Option<LogPolicy>,
+    /// What is kept of its output; three compact files of 10 MiB when `None`.
+    pub log: Option<logging::Logging>,
     /// How its health is checked.
     pub health: Option<health::Healthcheck>,
     /// How it is confined, and what it gets of the host.

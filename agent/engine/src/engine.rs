@@ -268,15 +268,30 @@ impl Engine {
     /// A container's log, across rotated files.
     ///
     /// # Errors
-    /// When there is no such container. A log that cannot be read ends the stream.
+    /// When there is no such container, or it keeps none. A log that cannot be read ends the stream.
     pub fn logs(
         &self,
         container: &str,
         options: LogOptions,
     ) -> Result<impl Stream<Item = LogEntry> + Send + 'static + use<>, EngineError> {
         let entry = self.inner.resolve(container)?;
-        let dir = self.inner.config.container_dir(&entry.id).join("log");
-        Ok(crate::container::logs::stream(dir, entry, options))
+        crate::container::logs::stream(self.inner.config.container_dir(&entry.id), entry, options)
+    }
+
+    /// What its log options say of a container: labels, variables and tag, by key.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn log_attributes(&self, container: &str) -> Result<BTreeMap<String, String>, EngineError> {
+        let entry = self.inner.resolve(container)?;
+        let record = entry.live().record.clone();
+        Ok(crate::container::logging::policy(&record)?.attributes)
+    }
+
+    /// The file that holds the newest of a container's log; `None` when it keeps none.
+    pub fn log_path(&self, container: &Container) -> Option<std::path::PathBuf> {
+        let layout = crate::container::logging::layout(&container.config)?;
+        Some(self.inner.config.container_dir(&container.id).join(layout.file(&container.id, 0)))
     }
 
     /// The name of the container outside of services that runs and publishes

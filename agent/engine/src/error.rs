@@ -50,6 +50,12 @@ pub enum EngineError {
         /// What the verb needs instead.
         needs: &'static str,
     },
+    /// It was made to keep none of its output.
+    #[error(
+        "container {0} keeps no log: it was made with the log driver none. `ctl container attach` shows what it writes \
+         from now on; one made with --log-driver local or json-file keeps it"
+    )]
+    NoLog(String),
     /// The container's program could not be run, or its confinement not made.
     #[error("cannot start container {id}: {reason}")]
     Start {

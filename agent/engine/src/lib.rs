@@ -29,9 +29,10 @@ pub use config::EngineConfig;
 pub use container::attach::Attachment;
 pub use container::exec::{ExecConfig, ExecInfo};
 pub use container::isolation;
+pub use container::logging::Logging;
 pub use container::logs::{LogEntry, LogOptions};
 pub use container::{
-    Container, ContainerConfig, ContainerEvent, ContainerEventKind, ContainerState, Limits, LogPolicy,
+    Container, ContainerConfig, ContainerEvent, ContainerEventKind, ContainerState, Limits, LogDriver,
     PortMapping, Process, Protocol, PruneFilter, Pruned, StopOptions, WindowSize,
 };
 pub use engine::{CommitOptions, CopySteps, Engine, VolumeInUse};

@@ -7,7 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use agent_runtime::cgroup::Cgroup;
-use agent_runtime::container::{ContainerSpec, ExecSpec, LogPolicy, Rootfs, SeccompPolicy, WindowSize};
+use agent_runtime::container::{
+    ContainerSpec, ExecSpec, LogDriver, LogPolicy, Rootfs, SeccompPolicy, WindowSize,
+};
 use agent_runtime::defaults;
 use agent_runtime::keeper::client::{Client, ClientError, Event};
 use agent_runtime::keeper::protocol::ErrorKind;
@@ -71,7 +73,7 @@ impl Scratch {
             state_dir: self.state_dir(id),
             terminal: None,
             open_stdin: false,
-            log: LogPolicy::default(),
+            log: LogPolicy { driver: LogDriver::JsonFile, ..LogPolicy::default() },
             seccomp: SeccompPolicy::default(),
             init: false,
             throw_away: false,
@@ -91,7 +93,7 @@ impl Scratch {
     }
 
     fn log(&self, id: &str) -> String {
-        read_log(&self.state_dir(id).join("log"))
+        read_log(&self.state_dir(id), id)
     }
 
     fn open_descriptors(&self) -> usize {
@@ -124,10 +126,10 @@ fn wait_for(events: &mut agent_runtime::keeper::client::EventReader, wanted: &st
     }
 }
 
-fn read_log(dir: &Path) -> String {
+fn read_log(dir: &Path, id: &str) -> String {
     let mut text = String::new();
-    for name in ["3", "2", "1", "current"] {
-        let Ok(file) = std::fs::read_to_string(dir.join(name)) else { continue };
+    for number in [".3", ".2", ".1", ""] {
+        let Ok(file) = std::fs::read_to_string(dir.join(format!("{id}-json.log{number}"))) else { continue };
         for line in file.lines() {
             let record: serde_json::Value = serde_json::from_str(line).expect("each line is a record");
             text.push_str(record["log"].as_str().unwrap());
@@ -190,14 +192,15 @@ fn rotated_logs_keep_the_newest_lines() {
     let mut events = scratch.client().events().unwrap();
     let mut client = scratch.client();
     let mut spec = scratch.spec("rotate", "i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done");
-    spec.log = LogPolicy { max_bytes: 20_000, max_files: 3 };
+    spec.log = LogPolicy { max_bytes: 20_000, max_files: 3, ..spec.log };
     client.create(&spec, None).unwrap();
     client.start("rotate").unwrap();
     wait_for(&mut events, "rotate");
     let log = scratch.log("rotate");
     assert!(log.ends_with("line 4998\nline 4999\n"));
-    let files = std::fs::read_dir(scratch.state_dir("rotate").join("log")).unwrap();
-    let sizes: Vec<u64> = files.map(|file| file.unwrap().metadata().unwrap().len()).collect();
+    let files = std::fs::read_dir(scratch.state_dir("rotate")).unwrap().map(Result::unwrap);
+    let files = files.filter(|file| file.file_name().to_string_lossy().contains("-json.log"));
+    let sizes: Vec<u64> = files.map(|file| file.metadata().unwrap().len()).collect();
     assert_eq!(sizes.len(), 3);
     assert!(sizes.iter().all(|size| *size <= 20_000), "{sizes:?}");
 }

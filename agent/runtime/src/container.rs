@@ -3,6 +3,7 @@
 //! A [`ContainerSpec`] travels from the agent to the keeper as JSON. It holds no descriptor (the network
 //! namespace is handed over beside it) and nothing here touches the kernel.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
@@ -27,7 +28,7 @@ pub struct ContainerSpec {
     pub terminal: Option<WindowSize>,
     /// Whether standard input is a pipe; otherwise it is `/dev/null`. A terminal is always readable.
     pub open_stdin: bool,
-    /// How much log is kept.
+    /// What is kept of its output.
     pub log: LogPolicy,
     /// Which system calls are allowed, where `oci.linux.seccomp` does not say.
     #[serde(default)]
@@ -94,19 +95,53 @@ pub struct WindowSize {
     pub columns: u16,
 }
 
-/// How much of a container's output is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What is kept of a container's output, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPolicy {
+    /// In which form.
+    #[serde(default)]
+    pub driver: LogDriver,
     /// Size at which a log file is rotated, in bytes.
     pub max_bytes: u64,
     /// How many files there are at most, the current one included.
     pub max_files: u32,
+    /// Written with each record of [`LogDriver::JsonFile`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// The form of a container's log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogDriver {
+    /// Frames with a checksum ([`crate::log::compact`]).
+    #[default]
+    Local,
+    /// A JSON object per line, as Docker writes them.
+    JsonFile,
+    /// Nothing is kept.
+    None,
+}
+
+impl std::fmt::Display for LogDriver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            LogDriver::Local => "local",
+            LogDriver::JsonFile => "json-file",
+            LogDriver::None => "none",
+        })
+    }
 }
 
 impl Default for LogPolicy {
     /// Three files of 10 MiB.
     fn default() -> Self {
-        LogPolicy { max_bytes: 10 << 20, max_files: 3 }
+        LogPolicy {
+            driver: LogDriver::default(),
+            max_bytes: 10 << 20,
+            max_files: 3,
+            attributes: BTreeMap::new(),
+        }
     }
 }
 

@@ -31,8 +31,8 @@ mod stream;
 pub(crate) mod time;
 mod wire;
 
+pub use crate::log::MAX_PIECE;
 pub use exit::{Exit, LastRun};
-pub use log::MAX_PIECE;
 pub use protocol::{ContainerState, ContainerStatus, ExecStatus};
 
 /// Runs the keeper until a client asks it to shut down. `arguments` are those

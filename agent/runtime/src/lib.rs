@@ -22,6 +22,7 @@ pub mod defaults;
 pub mod detached;
 mod execute;
 pub mod keeper;
+pub mod log;
 pub mod oci;
 pub mod plan;
 pub mod process;

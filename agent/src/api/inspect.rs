@@ -64,7 +64,7 @@ fn document(engine: &Engine, container: &Container, size: Option<u64>) -> Value 
         },
         "limits": config.limits,
         "size_bytes": size,
-        "log_path": engine.config().container_dir(&container.id).join("log"),
+        "log_path": engine.log_path(container),
         "cgroup": engine.cgroup(&container.id).ok(),
         "config": asked,
     })

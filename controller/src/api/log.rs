@@ -40,7 +40,7 @@ pub(super) fn open(
     let merger = Merger {
         context: context.clone(),
         service,
-        wish: Wish { follow: request.follow, tail: request.tail, since_ms: request.since_ms },
+        wish: Wish::of(request),
         sender: sender.clone(),
         started: BTreeSet::new(),
         readers: JoinSet::new(),
@@ -83,7 +83,7 @@ impl Merger {
             let more = self.start_readers(first);
             first = false;
             let gone = self.context.store.state().service_touched(&self.service).is_none();
-            let waits = self.wish.follow && !gone;
+            let waits = self.wish.follow && !gone && !self.wish.is_over();
             if self.readers.is_empty() && !waits {
                 return self.failure;
             }
@@ -96,6 +96,7 @@ impl Merger {
                 changed = changes.changed(), if waits || more => if changed.is_err() {
                     return Some(ApiError::ShuttingDown.into());
                 },
+                () = self.wish.end(), if waits => {}
             }
         }
     }

@@ -35,7 +35,12 @@ async fn logs(
     follow: bool,
     tail: Option<u32>,
 ) -> Streaming<v1::ServiceLogsResponse> {
-    let request = v1::ServiceLogsRequest { service: "web".to_owned(), follow, tail, since_ms: 0 };
+    let request = v1::ServiceLogsRequest {
+        service: "web".to_owned(),
+        follow,
+        tail,
+        ..v1::ServiceLogsRequest::default()
+    };
     admin.service_logs(request).await.unwrap().into_inner()
 }
 

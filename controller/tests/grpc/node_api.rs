@@ -45,7 +45,7 @@ impl NodeApi {
     }
 
     pub(crate) fn write(&self, container: &str, time_ns: u64, text: &str) {
-        let line = v1::LogLine { time_ns, stderr: false, data: text.as_bytes().to_vec(), partial: false };
+        let line = v1::LogLine { time_ns, data: text.as_bytes().to_vec(), ..v1::LogLine::default() };
         self.lines.lock().unwrap().entry(container.to_owned()).or_default().push(line);
     }
 

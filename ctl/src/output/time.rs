@@ -58,6 +58,13 @@ pub fn rfc3339(at_ms: u64) -> String {
     }
 }
 
+/// A moment in nanoseconds as RFC 3339 in UTC, with all nine digits of the second so that columns stay straight.
+pub fn rfc3339_ns(at_ns: u64) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(at_ns))
+        .map(|moment| format!("{moment:.9}"))
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +97,12 @@ mod tests {
         assert_eq!(until(5_000, 3_500), "2s");
         assert_eq!(until(5_000, 5_000), "");
         assert_eq!(until(0, 5_000), "");
+    }
+
+    #[test]
+    fn times_of_lines_have_all_their_digits() {
+        assert_eq!(rfc3339_ns(1_795_230_000_120_000_000), "2026-11-21T03:00:00.120000000Z");
+        assert_eq!(rfc3339_ns(0), "1970-01-01T00:00:00.000000000Z");
     }
 
     #[test]

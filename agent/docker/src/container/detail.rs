@@ -25,7 +25,7 @@ pub(super) fn detail(engine: &Engine, container: &Container, image: Option<&Imag
         "ResolvConfPath": dir.join("resolv.conf"),
         "HostnamePath": dir.join("hostname"),
         "HostsPath": dir.join("hosts"),
-        "LogPath": dir.join("log/current"),
+        "LogPath": engine.log_path(container).unwrap_or_default(),
         "Name": format!("/{}", container.name),
         "RestartCount": container.restart_count,
         "Driver": STORAGE,

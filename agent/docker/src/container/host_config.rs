@@ -74,7 +74,7 @@ fn unlimited() -> Value {
 }
 
 fn confinement(container: &Container) -> Value {
-    let log = container.config.log.unwrap_or_default();
+    let log = container.config.log.clone().unwrap_or_default();
     json!({
         "AutoRemove": container.config.auto_remove,
         "CapAdd": null,
@@ -82,8 +82,8 @@ fn confinement(container: &Container) -> Value {
         "CgroupnsMode": "private",
         "IpcMode": "private",
         "LogConfig": {
-            "Type": "json-file",
-            "Config": { "max-size": log.max_bytes.to_string(), "max-file": log.max_files.to_string() },
+            "Type": log.driver.to_string(),
+            "Config": log.options,
         },
         "NetworkMode": "bridge",
         "PidMode": "",

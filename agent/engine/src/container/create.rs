@@ -45,6 +45,7 @@ impl Inner {
             .ok_or_else(|| EngineError::NoSuchImage(config.image.clone()))?;
         let record = self.prepare_record(config, image).await?;
         check_size(&record)?;
+        super::logging::policy(&record)?;
         let entry = self.reserve(record)?;
         let _work = entry.work.lock().await;
         if entry.live().removed {
@@ -76,6 +77,7 @@ impl Inner {
         }
         self.resolve_sharing(&mut config)?;
         config.health = health(config.health.take(), &image)?;
+        config.log.get_or_insert_default();
         self.resolve_mounts(&mut config, &image)?;
         self.check_device_names(&config).await?;
         let command = command(&config, &image)?;

@@ -1,17 +1,25 @@
-//! Reading a container's log back: the last lines, those since an instant, and
-//! those still to come, across the keeper's rotated files.
+//! Reading a container's log back: the last lines, those of some time, and those still to come, across the keeper's
+//! rotated files. `reader` goes from file to file, `cursor` reads one, `files` finds them, `window` holds a piece of
+//! one in memory.
+//!
+//! Readers know nothing of the writer but its files, so they never make it wait. One that follows and is left behind
+//! by more than all files hold goes on with the oldest line there is.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::Stream;
 
 use super::ContainerState;
 use super::record::Entry;
+use crate::EngineError;
 
+mod cursor;
+mod files;
 mod reader;
+mod window;
 
 use reader::Reader;
 
@@ -25,8 +33,10 @@ pub struct LogOptions {
     pub follow: bool,
     /// Only the last so many lines of what is there.
     pub tail: Option<usize>,
-    /// Only lines written at or after, milliseconds since 1970.
-    pub since_ms: Option<u64>,
+    /// Only lines written at or after, nanoseconds since 1970.
+    pub since_ns: Option<u64>,
+    /// Only lines written at or before, nanoseconds since 1970. Who follows is done then.
+    pub until_ns: Option<u64>,
 }
 
 /// One line of a log, or one piece of a very long one.
@@ -36,7 +46,7 @@ pub struct LogEntry {
     pub time_ns: u64,
     /// Written to standard error.
     pub stderr: bool,
-    /// The text, with its line feed if it had one.
+    /// The text, with its line feed if it had one; without it, the line goes on in the next entry of its stream.
     pub data: Vec<u8>,
 }
 
@@ -44,34 +54,35 @@ struct Following {
     reader: Reader,
     ready: VecDeque<LogEntry>,
     entry: Arc<Entry>,
-    follow: bool,
-    since_ns: u64,
+    options: LogOptions,
 }
 
-/// The log in `dir` of a container.
+/// The log of a container, whose state is in `dir`.
 pub(crate) fn stream(
     dir: PathBuf,
     entry: Arc<Entry>,
     options: LogOptions,
-) -> impl Stream<Item = LogEntry> + Send + use<> {
-    let since_ns = options.since_ms.unwrap_or(0).saturating_mul(1_000_000);
-    let following = Following {
-        reader: Reader::new(dir, options.tail),
-        ready: VecDeque::new(),
-        entry,
-        follow: options.follow,
-        since_ns,
-    };
-    futures::stream::unfold(following, next)
+) -> Result<impl Stream<Item = LogEntry> + Send + use<>, EngineError> {
+    let layout = super::logging::layout(&entry.live().record.config);
+    let layout = layout.ok_or_else(|| EngineError::NoLog(entry.live().record.short_id()))?;
+    let files = files::Files::new(dir, entry.id.clone(), layout);
+    let reader = Reader::new(files, options.tail, options.since_ns.unwrap_or(0), options.follow);
+    Ok(futures::stream::unfold(Following { reader, ready: VecDeque::new(), entry, options }, next))
 }
 
 async fn next(mut following: Following) -> Option<(LogEntry, Following)> {
+    let until_ns = following.options.until_ns.unwrap_or(u64::MAX);
     loop {
-        if let Some(entry) = following.ready.pop_front() {
-            return Some((entry, following));
+        while let Some(entry) = following.ready.pop_front() {
+            if entry.time_ns > until_ns {
+                return None;
+            }
+            if entry.time_ns >= following.options.since_ns.unwrap_or(0) {
+                return Some((entry, following));
+            }
         }
         // Asked before reading: what was written before the end is then read.
-        let may_grow = may_grow(&following.entry) && following.follow;
+        let may_grow = following.options.follow && may_grow(&following.entry) && now_ns() <= until_ns;
         let mut reader = following.reader;
         let read = tokio::task::spawn_blocking(move || {
             let batch = reader.read();
@@ -79,10 +90,8 @@ async fn next(mut following: Following) -> Option<(LogEntry, Following)> {
         });
         let (reader, batch) = read.await.ok()?;
         following.reader = reader;
-        let batch = batch.inspect_err(|error| tracing::warn!(%error, "a log cannot be read")).ok()?;
-        let is_empty = batch.is_empty();
-        following.ready.extend(batch.into_iter().filter(|entry| entry.time_ns >= following.since_ns));
-        if is_empty {
+        following.ready = batch.inspect_err(|error| tracing::warn!(%error, "a log cannot be read")).ok()?;
+        if following.ready.is_empty() {
             if !may_grow {
                 return None;
             }
@@ -92,6 +101,11 @@ async fn next(mut following: Following) -> Option<(LogEntry, Following)> {
             let _ = tokio::time::timeout(POLL, ended).await;
         }
     }
+}
+
+fn now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A created container may be started while somebody follows.

@@ -58,7 +58,7 @@ pub(crate) fn build(
         state_dir: place.state_dir,
         terminal: config.terminal.then(|| config.window.unwrap_or(WindowSize { rows: 24, columns: 80 })),
         open_stdin: config.open_stdin,
-        log: config.log.unwrap_or_default(),
+        log: super::logging::policy(record)?,
         seccomp,
         init: config.isolation.init,
         throw_away: config.auto_remove,

@@ -153,7 +153,9 @@ fn logs_are_followed_through_rotation_to_the_end() {
         let mut config = script(
             "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); [ $((i%100)) = 0 ] && sleep 0.02; done",
         );
-        config.log = Some(agent_engine::LogPolicy { max_bytes: 40_000, max_files: 4 });
+        let options = [("max-size", "20000"), ("max-file", "6")];
+        let options = options.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        config.log = Some(agent_engine::Logging { options, ..Default::default() });
         let id = engine.create(config).await.unwrap();
         engine.start(&id).await.unwrap();
         let text = log(&engine, &id, true).await;

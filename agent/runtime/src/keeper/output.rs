@@ -8,13 +8,6 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Source::Stdout => "stdout",
-            Source::Stderr => "stderr",
-        }
-    }
-
     pub(crate) fn index(self) -> usize {
         match self {
             Source::Stdout => 0,

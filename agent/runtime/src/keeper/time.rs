@@ -14,7 +14,13 @@ pub(crate) fn now_ms() -> u64 {
     now_ns() / 1_000_000
 }
 
-/// RFC 3339 in UTC with nine digits of a second, as Docker's log files have it.
+/// RFC 3339 in UTC with as many digits of a second as it has, as Docker's log files have it.
+pub(crate) fn rfc3339_short(ns: u64) -> String {
+    let full = rfc3339(ns);
+    format!("{}Z", full.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// RFC 3339 in UTC with nine digits of a second.
 pub(crate) fn rfc3339(ns: u64) -> String {
     let seconds = ns / 1_000_000_000;
     let (year, month, day) = date(seconds / 86_400);
@@ -49,6 +55,8 @@ mod tests {
     #[test]
     fn instants_are_written_as_docker_writes_them() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(rfc3339_short(1_795_230_000_000_000_000), "2026-11-21T03:00:00Z");
+        assert_eq!(rfc3339_short(1_795_230_000_120_000_000), "2026-11-21T03:00:00.12Z");
         assert_eq!(rfc3339(951_782_400_000_000_007), "2000-02-29T00:00:00.000000007Z");
         assert_eq!(rfc3339(1_795_230_000_123_456_789), "2026-11-21T03:00:00.123456789Z");
         assert_eq!(rfc3339(4_107_542_399_999_999_999), "2100-02-28T23:59:59.999999999Z");

@@ -1,7 +1,7 @@
 //! Reading the log of one task from its node, across interruptions: after one
 //! it goes on behind the last line that was passed on.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use controller_core::{Task, TaskId};
 use proto::v1;
@@ -21,7 +21,40 @@ const LONGEST_WAIT: Duration = Duration::from_secs(4);
 pub(super) struct Wish {
     pub(super) follow: bool,
     pub(super) tail: Option<u32>,
-    pub(super) since_ms: u64,
+    pub(super) since_ns: u64,
+    pub(super) until_ns: Option<u64>,
+    pub(super) details: bool,
+}
+
+impl Wish {
+    pub(super) fn of(request: &v1::ServiceLogsRequest) -> Self {
+        let since_ns = request.since_ns.unwrap_or_else(|| request.since_ms.saturating_mul(1_000_000));
+        Self {
+            follow: request.follow,
+            tail: request.tail,
+            since_ns,
+            until_ns: request.until_ns,
+            details: request.details,
+        }
+    }
+
+    /// Whether nothing that is still to be written is wanted.
+    pub(super) fn is_over(&self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
+    }
+
+    /// Waits until then.
+    pub(super) async fn end(&self) {
+        match self.left() {
+            Some(left) => tokio::time::sleep(left).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn left(&self) -> Option<Duration> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Some(Duration::from_nanos(self.until_ns?).saturating_sub(now))
+    }
 }
 
 /// Reads one task's log.
@@ -54,7 +87,7 @@ impl Reader {
                 None => return Ok(()),
             };
             match result {
-                Ok(()) if finished || !self.wish.follow => return Ok(()),
+                Ok(()) if finished || !self.wish.follow || self.wish.is_over() => return Ok(()),
                 // The agent has forgotten the container, or has not made it yet.
                 Err(status) if status.code() == Code::NotFound && (finished || !self.wish.follow) => {
                     return Ok(());
@@ -71,11 +104,15 @@ impl Reader {
     async fn read_once(&mut self) -> Result<(), Status> {
         let Some(node) = self.destination() else { return Ok(()) };
         let mut client = self.context.nodes.node(&node).map_err(ApiError::from)?;
+        let since_ns = self.last_ns.unwrap_or(self.wish.since_ns);
         let mut request = Request::new(v1::ContainerLogsRequest {
             container: self.task.to_string(),
             follow: self.wish.follow,
             tail: if self.last_ns.is_some() { None } else { self.wish.tail },
-            since_ms: self.last_ns.map_or(self.wish.since_ms, |last| last / 1_000_000),
+            since_ms: since_ns / 1_000_000,
+            since_ns: Some(since_ns),
+            until_ns: self.wish.until_ns,
+            details: self.wish.details,
         });
         if let Some(trace) = current_traceparent().and_then(|trace| trace.parse().ok()) {
             request.metadata_mut().insert("traceparent", trace);

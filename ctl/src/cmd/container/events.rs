@@ -11,24 +11,20 @@ use crate::cli::Global;
 use crate::error::CommandError;
 use crate::moment;
 use crate::output::rows::EventRow;
-use crate::output::{self, Format, time};
+use crate::output::{self, Format};
 
 /// Show what happens, as it happens
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Also what has happened since: how long ago (10m), a time, or seconds since 1970
-    #[arg(long, value_name = "WHEN", value_parser = when)]
+    #[arg(long, value_name = "WHEN", value_parser = moment::when)]
     since: Option<u64>,
     /// End at this time, which may have passed
-    #[arg(long, value_name = "WHEN", value_parser = when)]
+    #[arg(long, value_name = "WHEN", value_parser = moment::when)]
     until: Option<u64>,
     /// Only these: container, event, image, label, network, type, volume (KEY=VALUE)
     #[arg(long, short = 'f', value_name = "KEY=VALUE", value_parser = filter::parse)]
     filter: Vec<Filter>,
-}
-
-fn when(text: &str) -> Result<u64, String> {
-    moment::parse(text, time::now_ms().saturating_mul(1_000_000))
 }
 
 /// Prints events until the end that was asked for, or until Ctrl-C; of `subject` only, if given.

@@ -68,13 +68,13 @@ impl Server {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let state_dir = open(&spec.state_dir, flags, Mode::empty())
             .map_err(|error| of("state directory")(error.into()))?;
-        let log = Log::open(&state_dir, spec.log).map_err(of("log"))?;
+        let log = Log::open(&state_dir, &spec.id, &spec.log).map_err(of("log"))?;
         let spawned = process::create_with(spec, netns.map(AsFd::as_fd), mounts, &self.staging)?;
         let Spawned { pid, pidfd, stdin, stdout, stderr, terminal, gate, cgroup, namespaces, timings } =
             spawned;
         let id: Rc<str> = spec.id.as_str().into();
         let ends = Ends { stdin, stdout, stderr, terminal };
-        let watched = Streams::new(&id, ends, Some(log), &mut self.poller).and_then(|streams| {
+        let watched = Streams::new(&id, ends, log, &mut self.poller).and_then(|streams| {
             let process = self.poller.adopt(pidfd, Target::Process(id.clone()), Some(EventFlags::IN))?;
             Ok((streams, process))
         });

@@ -1,0 +1,71 @@
+//! Which files a log has now, while the keeper may be renaming them. A file is known by its inode as long as it is
+//! held open.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use agent_runtime::log::Layout;
+
+use super::cursor::Cursor;
+
+/// Where a log is.
+#[derive(Debug)]
+pub(super) struct Files {
+    dir: PathBuf,
+    id: String,
+    /// What is written now, and what may be left from before there was a choice. The newest first.
+    layouts: [Layout; 2],
+}
+
+impl Files {
+    /// The log of the container `id`, whose state is in `dir`.
+    pub(super) fn new(dir: PathBuf, id: String, layout: Layout) -> Files {
+        Files { dir, id, layouts: [layout, Layout::Old] }
+    }
+
+    /// All of them, opened, oldest first.
+    pub(super) fn open(&self) -> io::Result<Vec<Cursor>> {
+        let mut files: Vec<Cursor> = Vec::new();
+        for layout in self.layouts {
+            let mut missing = 0;
+            // From the newest: a rotation in between shows a file twice, never skips one. One number is missing
+            // while it goes on; with two, there are no more.
+            for number in 0_u32.. {
+                match File::open(self.path(layout, number)) {
+                    Ok(file) => {
+                        let cursor = Cursor::new(file, layout)?;
+                        if files.last().is_none_or(|newer| newer.inode() != cursor.inode()) {
+                            files.push(cursor);
+                        }
+                        missing = 0;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => missing += 1,
+                    Err(error) => return Err(error),
+                }
+                if missing == 2 {
+                    break;
+                }
+            }
+        }
+        files.reverse();
+        Ok(files)
+    }
+
+    /// Whether this file is the one that is written; taken to be so while none is there.
+    pub(super) fn is_newest(&self, file: &Cursor) -> io::Result<bool> {
+        for layout in self.layouts {
+            match std::fs::metadata(self.path(layout, 0)) {
+                Ok(found) => return Ok(found.ino() == file.inode()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    fn path(&self, layout: Layout, number: u32) -> PathBuf {
+        self.dir.join(layout.file(&self.id, number))
+    }
+}
