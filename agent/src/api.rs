@@ -15,6 +15,7 @@ mod inspect;
 mod list;
 mod log;
 mod node;
+mod usage;
 mod volume;
 
 pub use self::volume::shown as mount;
@@ -165,7 +166,14 @@ impl NodeControl for Api {
         &self,
         request: Request<v1::ContainerUsageRequest>,
     ) -> Result<Response<v1::ContainerUsageResponse>, Status> {
-        traced("ContainerUsage", request, async |request| container::usage(self, &request).await).await
+        traced("ContainerUsage", request, async |request| usage::one(self, &request).await).await
+    }
+
+    async fn list_container_usage(
+        &self,
+        request: Request<v1::ListContainerUsageRequest>,
+    ) -> Result<Response<v1::ListContainerUsageResponse>, Status> {
+        traced("ListContainerUsage", request, async |request| usage::list(self, &request).await).await
     }
 
     async fn restart_container(

@@ -33,18 +33,21 @@ pub trait Row: Serialize {
 pub fn list<R: Row>(format: Format, rows: &[R]) {
     match format {
         Format::Json => json(&rows),
-        Format::Table => {
-            let mut table = Table::new();
-            table.load_style(presets::NOTHING).set_header(R::headings());
-            for column in table.column_iter_mut() {
-                column.set_padding((0, 3));
-            }
-            for row in rows {
-                table.add_row(row.cells());
-            }
-            line(&table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n"));
-        }
+        Format::Table => line(&table(rows)),
     }
+}
+
+/// A list of objects as columns, headings first, without a line feed at its end.
+pub fn table<R: Row>(rows: &[R]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(R::headings());
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 3));
+    }
+    for row in rows {
+        table.add_row(row.cells());
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
 /// Prints a value as JSON.

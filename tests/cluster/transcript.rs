@@ -63,7 +63,7 @@ fn scale(dev: &Dev<'_>) {
         dev.running("web").iter().filter_map(|task| task["slot"].as_u64()).collect();
     assert_eq!(slots, (1..=10).collect());
     answers_from(dev, "localhost:8080", 10);
-    let usage = dev.json(&["container", "stats"]);
+    let usage = dev.json(&["container", "stats", "--no-stream"]);
     let usage = usage.as_array().expect("a list of containers");
     let counted = |row: &&serde_json::Value| row["pids"] == 1 && row["pids_limit"] == 1024;
     assert_eq!((usage.len(), usage.iter().filter(counted).count()), (10, 10), "{usage:?}");

@@ -14,6 +14,7 @@ mod logs;
 mod restart;
 mod soak;
 mod speed;
+mod stats;
 mod update;
 mod verbs;
 mod volumes;

@@ -41,7 +41,7 @@ mod source;
 pub(crate) mod spec;
 mod top;
 mod update;
-mod usage;
+pub mod usage;
 pub(crate) mod user;
 
 pub use self::again::StopOptions;

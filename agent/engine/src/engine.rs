@@ -265,6 +265,14 @@ impl Engine {
         self.inner.usage(&self.inner.resolve(container)?).await
     }
 
+    /// As [`Engine::usage`], without waiting for a container that is just ending.
+    ///
+    /// # Errors
+    /// As [`Engine::usage`].
+    pub async fn usage_now(&self, container: &str) -> Result<Usage, EngineError> {
+        self.inner.usage_now(&self.inner.resolve(container)?).await
+    }
+
     /// A container's log, across rotated files.
     ///
     /// # Errors

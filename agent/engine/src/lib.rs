@@ -31,6 +31,7 @@ pub use container::exec::{ExecConfig, ExecInfo};
 pub use container::isolation;
 pub use container::logging::Logging;
 pub use container::logs::{LogEntry, LogOptions};
+pub use container::usage::{Traffic, Usage};
 pub use container::{
     Container, ContainerConfig, ContainerEvent, ContainerEventKind, ContainerState, Limits, LogDriver,
     PortMapping, Process, Protocol, PruneFilter, Pruned, StopOptions, WindowSize,
@@ -43,6 +44,6 @@ pub use keeper::keeper_main;
 pub use network::PublishedPort;
 pub use recovery::Swept;
 
-pub use agent_runtime::cgroup::{CgroupError, Layout as CgroupLayout, Usage};
+pub use agent_runtime::cgroup::{BlockIo, CgroupError, Layout as CgroupLayout};
 pub use agent_runtime::keeper::Exit;
 pub use agent_runtime::{oci, share_arenas};

@@ -30,7 +30,7 @@ pub use favor::Favor;
 pub(crate) use files::read_all as read_text;
 use layout::Hierarchy;
 pub use layout::Layout;
-pub use usage::Usage;
+pub use usage::{BlockIo, Usage};
 
 use crate::plan::step::DeviceRule;
 

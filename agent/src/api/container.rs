@@ -90,20 +90,3 @@ pub(super) async fn wait(
     let exit = exit.map_err(|fault| error::engine(&fault))?;
     Ok(v1::WaitContainerResponse { exit_code: exit.code, oom_killed: exit.oom_killed, error: String::new() })
 }
-
-pub(super) async fn usage(
-    api: &Api,
-    request: &v1::ContainerUsageRequest,
-) -> Result<v1::ContainerUsageResponse, Status> {
-    let container = api.engine.inspect(&request.container).map_err(|fault| error::engine(&fault))?;
-    let usage = api.engine.usage(&container.id).await.map_err(|fault| error::engine(&fault))?;
-    Ok(v1::ContainerUsageResponse {
-        cpu_ns: usage.cpu_ns,
-        memory_bytes: usage.memory_bytes,
-        memory_limit_bytes: usage.memory_limit_bytes,
-        pids: usage.pids,
-        pids_limit: usage.pids_limit,
-        id: container.id,
-        name: container.name,
-    })
-}

@@ -162,6 +162,12 @@ impl NodeControl for NodeApi {
     ) -> Unary<v1::ContainerUsageResponse> {
         no()
     }
+    async fn list_container_usage(
+        &self,
+        _: Request<v1::ListContainerUsageRequest>,
+    ) -> Unary<v1::ListContainerUsageResponse> {
+        no()
+    }
     async fn list_containers(
         &self,
         _: Request<v1::ListContainersRequest>,

@@ -9,10 +9,12 @@ use super::{Row, time};
 
 mod container;
 mod host;
+mod usage;
 mod volume;
 
 pub use container::{ContainerRow, EventRow, PortRow, ProcessRow, SizedContainerRow};
-pub use host::{ImageRow, UsageRow};
+pub use host::ImageRow;
+pub use usage::UsageRow;
 pub use volume::VolumeRow;
 
 /// The first characters of an id, enough to tell a cluster's objects apart.

@@ -105,7 +105,7 @@ fn what_a_container_uses_is_told_while_it_runs() {
         let id = engine.create(config).await.unwrap();
         assert!(matches!(engine.usage(&id).await, Err(EngineError::State { .. })));
         engine.start(&id).await.unwrap();
-        let usage = engine.usage(&id).await.unwrap();
+        let usage = engine.usage(&id).await.unwrap().counted;
         assert_eq!((usage.memory_limit_bytes, usage.pids_limit), (Some(64 << 20), Some(1024)));
         assert!(usage.pids >= 1 && usage.memory_bytes > 0 && usage.cpu_ns > 0, "{usage:?}");
         engine.remove(&id, true).await.unwrap();

@@ -32,6 +32,18 @@ pub struct Usage {
     pub pids: u64,
     /// Limit of processes and threads, if there is one.
     pub pids_limit: Option<u64>,
+    /// What was read from and written to block devices since the cgroup was made; `None` where the kernel does not
+    /// count it.
+    pub block_io: Option<BlockIo>,
+}
+
+/// Bytes to and from block devices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BlockIo {
+    /// Read from them.
+    pub read_bytes: u64,
+    /// Written to them.
+    pub written_bytes: u64,
 }
 
 impl Cgroup {
@@ -45,7 +57,13 @@ impl Cgroup {
             memory_limit_bytes,
             pids,
             pids_limit,
+            block_io: self.block_io(),
         })
+    }
+
+    fn block_io(&self) -> Option<BlockIo> {
+        let hierarchy = self.layout.of("blkio").or_else(|| self.layout.of("io"))?;
+        block_io(&Path::new(hierarchy.mount_point()).join(&self.path), hierarchy.is_v2())
     }
 
     /// Asks the hierarchy `controller` is in.
@@ -94,10 +112,56 @@ fn cpu_ns(directory: &Path, v2: bool) -> io::Result<u64> {
     microseconds.map(|count| count.saturating_mul(1000)).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
+fn block_io(directory: &Path, v2: bool) -> Option<BlockIo> {
+    if v2 {
+        return Some(io_stat(&std::fs::read_to_string(directory.join("io.stat")).ok()?));
+    }
+    // The first also counts cgroups that the container made below its own; older kernels do not have it.
+    let files = ["blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_service_bytes"];
+    let text = files.iter().find_map(|file| std::fs::read_to_string(directory.join(file)).ok())?;
+    Some(io_service_bytes(&text))
+}
+
+/// Version 2: `254:0 rbytes=1 wbytes=2 rios=3 ...`, a line for each device.
+fn io_stat(text: &str) -> BlockIo {
+    let sum = |name: &str| {
+        let values = text.split_ascii_whitespace().filter_map(|word| word.strip_prefix(name));
+        values.filter_map(|value| value.parse::<u64>().ok()).fold(0, u64::saturating_add)
+    };
+    BlockIo { read_bytes: sum("rbytes="), written_bytes: sum("wbytes=") }
+}
+
+/// Version 1: `254:0 Read 1`, a line for each device and operation, and a last line without a device.
+fn io_service_bytes(text: &str) -> BlockIo {
+    let sum = |operation: &str| {
+        let value = |line: &str| {
+            let mut words = line.split_ascii_whitespace();
+            let is_device = words.next()?.contains(':');
+            (is_device && words.next()? == operation).then(|| words.next()?.parse::<u64>().ok())?
+        };
+        text.lines().filter_map(value).fold(0, u64::saturating_add)
+    };
+    BlockIo { read_bytes: sum("Read"), written_bytes: sum("Write") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
+
+    #[test]
+    fn block_devices_are_summed_up_in_both_versions() {
+        let v1 = "254:16 Read 4096\n254:16 Write 8192\n254:16 Sync 8192\n254:16 Async 4096\n254:16 Discard 0\n\
+                  254:16 Total 12288\n254:0 Read 1000\n254:0 Write 0\n254:0 Total 1000\nTotal 13288\n";
+        assert_eq!(io_service_bytes(v1), BlockIo { read_bytes: 5096, written_bytes: 8192 });
+        let v2 = "254:16 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=77 dios=0\n\
+                  8:0 rbytes=1000 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n7:0 \n";
+        assert_eq!(io_stat(v2), BlockIo { read_bytes: 5096, written_bytes: 8192 });
+        for nothing in ["", "Total 0\n", "254:0 Read\n", "garbage"] {
+            assert_eq!((io_stat(nothing), io_service_bytes(nothing)), Default::default(), "{nothing:?}");
+        }
+        assert_eq!(block_io(Path::new("/nonexistent"), true), None);
+    }
 
     #[test]
     fn version_1_says_no_limit_with_a_number() {
