@@ -4,11 +4,11 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use itest::host::Host;
-use itest::image;
 use itest::registry::{ADDRESS, Registry};
 use itest::solo::Solo;
+use itest::{image, wait};
 
-use crate::scratch;
+use crate::{SOON, scratch};
 
 /// The actions that were told since the agent's start, oldest first.
 fn told(solo: &Solo<'_>, arguments: &[&str]) -> Vec<serde_json::Value> {
@@ -70,7 +70,7 @@ fn who_follows_hears_of_it_at_once() {
     let mut lines = BufReader::new(follower.stdout.take().expect("it is piped")).lines();
     solo.ctl(&["run", "--rm", &image, "true"]);
     solo.ctl(&["run", "--rm", "--name", "db", &image, "true"]);
-    for action in ["create", "start", "die", "destroy"] {
+    for action in ["create", "attach", "start", "die", "destroy"] {
         let line = lines.next().expect("a line").expect("text");
         let words: Vec<&str> = line.splitn(5, ' ').collect();
         assert_eq!(words[1..3], ["container", action], "{line}");
@@ -78,4 +78,68 @@ fn who_follows_hears_of_it_at_once() {
     }
     itest::dev::kill(follower.id(), "INT");
     assert!(follower.wait().expect("it ends").success());
+}
+
+#[test]
+fn what_is_done_to_containers_and_volumes_is_told() {
+    let (host, dir) = (Host::new("evnx"), scratch());
+    let registry = Registry::start(&host, dir.path());
+    registry.push("busybox", "1", &image::busybox(&["sh"]));
+    let solo = Solo::start(&host, dir.path());
+    let image = format!("{ADDRESS}/busybox:1");
+    solo.ctl(&["volume", "create", "data"]);
+    let health = ["--health-cmd", "true", "--health-interval", "100ms"];
+    let run = ["run", "-d", "--name", "web", "-v", "data:/srv:ro"];
+    solo.ctl(&[&run[..], &health, &[&image, "sleep", "1000"]].concat());
+    solo.ctl(&["exec", "web", "true"]);
+    solo.ctl(&["container", "top", "web"]);
+    solo.ctl(&["container", "cp", "web:/etc/passwd", &dir.path().join("passwd").to_string_lossy()]);
+    solo.ctl(&["container", "commit", "web", "mine:1"]);
+    let mut attached = solo.command(&["container", "attach", "web"]).spawn().expect("ctl starts");
+    let until = |event: &str| {
+        wait::until(event, SOON, || {
+            let all = told(&solo, &["--filter", &format!("event={event}")]);
+            if all.is_empty() { Err("it is not told".to_owned()) } else { Ok(all) }
+        })
+    };
+    until("attach");
+    attached.kill().and_then(|()| attached.wait()).expect("it was our child");
+    until("detach");
+    assert_eq!(until("health_status")[0]["action"], "health_status: healthy");
+    solo.ctl(&["container", "rm", "-f", "web"]);
+    solo.ctl(&["volume", "rm", "data"]);
+    let of_it = told(&solo, &["--filter", "type=container"]);
+    let named: Vec<&str> =
+        actions(&of_it).into_iter().filter(|action| !action.starts_with("health")).collect();
+    let expected = [
+        "create",
+        "start",
+        "exec_create: true",
+        "exec_start: true",
+        "exec_die",
+        "top",
+        "archive-path",
+        "commit",
+        "attach",
+        "detach",
+        "kill",
+        "die",
+        "destroy",
+    ];
+    let rest = named.iter().filter(|action| !["pause", "unpause"].contains(action));
+    assert!(rest.clone().eq(expected.iter()), "{:?}", rest.collect::<Vec<_>>());
+    let volume = told(&solo, &["--filter", "volume=data"]);
+    assert_eq!(actions(&volume), ["create", "mount", "unmount", "destroy"]);
+    assert_eq!(
+        (&volume[1]["attributes"]["destination"], &volume[1]["attributes"]["read/write"]),
+        (&"/srv".into(), &"false".into())
+    );
+    assert_eq!(volume[1]["attributes"]["container"], of_it[0]["actor"]);
+    assert_eq!(actions(&told(&solo, &["--filter", "type=network"])), ["connect", "disconnect"]);
+    assert_eq!(actions(&told(&solo, &["--filter", "type=image"])), ["import", "pull", "tag"]);
+    let commit = told(&solo, &["--filter", "event=commit"]);
+    assert!(
+        commit[0]["attributes"]["imageRef"].as_str().is_some_and(|name| name.ends_with("mine:1")),
+        "{commit:?}"
+    );
 }

@@ -118,10 +118,11 @@ impl Images {
         self
     }
 
-    pub(crate) fn tell(&self, action: &str, reference: &Reference) {
+    /// `actor` is the image's digest, or its name where only that is known, as in Docker.
+    fn tell(&self, action: &str, actor: &str, reference: &Reference) {
         if let Some(events) = self.inner.told.get() {
             let name = reference.to_string();
-            events.tell(Subject::Image, action, &name, [("name".to_owned(), name.clone())].into());
+            events.tell(Subject::Image, action, actor, [("name".to_owned(), name)].into());
         }
     }
 
@@ -139,7 +140,7 @@ impl Images {
         let work = pull::pull(&self.inner, reference, &progress);
         // On the heap: the state of a pull is large, and callers keep it in their own.
         let image = self.inner.pulls.run(&reference.full(), Box::pin(work)).await?;
-        self.tell("pull", reference);
+        self.tell("pull", &reference.to_string(), reference);
         Ok(image)
     }
 
@@ -164,9 +165,16 @@ impl Images {
     /// # Errors
     /// When the records cannot be written.
     pub async fn remove(&self, reference: &Reference) -> Result<bool, PullError> {
+        // One that cannot be read can be forgotten all the same.
+        let image = self.inner.store.get(reference).await.ok().flatten();
         let known = self.inner.store.remove(reference).await?;
-        if known {
-            self.tell("delete", reference);
+        if let Some(image) = image.filter(|_| known) {
+            let digest = image.manifest_digest.to_string();
+            self.tell("untag", &digest, reference);
+            let others = self.inner.store.list().await?;
+            if !others.iter().any(|other| other.manifest_digest == image.manifest_digest) {
+                self.tell("delete", &digest, reference);
+            }
         }
         Ok(known)
     }
@@ -184,7 +192,7 @@ impl Images {
     ) -> Result<Image, PullError> {
         let _making = self.inner.gate.read().await;
         let image = Box::pin(import::import(&self.inner, reference, layers, config)).await?;
-        self.tell("import", reference);
+        self.tell("import", &image.manifest_digest.to_string(), reference);
         Ok(image)
     }
 
@@ -200,7 +208,9 @@ impl Images {
         write: impl FnOnce(&mut dyn std::io::Write) -> Result<(), PullError> + Send + 'static,
     ) -> Result<Image, PullError> {
         let _making = self.inner.gate.read().await;
-        Box::pin(commit::commit(&self.inner, new, edit, write)).await
+        let image = Box::pin(commit::commit(&self.inner, new, edit, write)).await?;
+        self.tell("tag", &image.manifest_digest.to_string(), &image.name);
+        Ok(image)
     }
 
     /// Removes blobs and layers that neither an image nor a container refers to. `in_use` answers the layers of all

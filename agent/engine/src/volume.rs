@@ -32,10 +32,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::events::{Events, Subject};
 use crate::records::{Durability, Records, Table};
 
 mod copy;
@@ -144,6 +145,8 @@ struct Inner {
     next: AtomicU64,
     /// First of the project ids of this engine.
     first_project: u32,
+    /// Who is told of what happens to volumes.
+    told: OnceLock<Events>,
 }
 
 impl Volumes {
@@ -155,8 +158,14 @@ impl Volumes {
         let table = records.table("volumes");
         let known: Vec<(String, Record)> = table.scan().await?;
         let entries = known.into_iter().map(|(name, record)| (name, Entry::new(Some(record)))).collect();
-        let inner =
-            Inner { root, table, entries: Mutex::new(entries), next: AtomicU64::new(0), first_project };
+        let inner = Inner {
+            root,
+            table,
+            entries: Mutex::new(entries),
+            next: AtomicU64::new(0),
+            first_project,
+            told: OnceLock::new(),
+        };
         let volumes = Volumes { inner: Arc::new(inner) };
         let this = volumes.clone();
         blocking(move || directory::open(&this)).await?;
@@ -181,6 +190,20 @@ impl Volumes {
         let known: BTreeSet<String> = self.entries().keys().cloned().collect();
         let this = self.clone();
         blocking(move || directory::sweep(&this, &known)).await
+    }
+
+    /// Tells `events` from now on what happens to volumes.
+    #[must_use]
+    pub fn telling(self, events: Events) -> Self {
+        // Somebody is told already.
+        let _ = self.inner.told.set(events);
+        self
+    }
+
+    fn tell(&self, action: &str, name: &str) {
+        if let Some(events) = self.inner.told.get() {
+            events.tell(Subject::Volume, action, name, [("driver".to_owned(), "local".to_owned())].into());
+        }
     }
 
     /// Makes a volume and answers it; one of that name with the same options is answered as it is.
@@ -218,6 +241,9 @@ impl Volumes {
                 && let Err(left) = self.erase(&config.name, &entry, Durability::Volatile).await
             {
                 tracing::warn!(volume = config.name, %left, "cannot undo a failed volume; the next start will");
+            }
+            if made.is_ok() {
+                self.tell("create", &config.name);
             }
             return made;
         }
@@ -307,7 +333,9 @@ impl Volumes {
         if !containers.is_empty() {
             return Err(VolumeError::InUse { name: name.to_owned(), containers });
         }
-        self.erase(name, &entry, Durability::Synced).await
+        self.erase(name, &entry, Durability::Synced).await?;
+        self.tell("destroy", name);
+        Ok(())
     }
 
     /// Takes away all that there is of a volume. The caller holds its `work` lock.

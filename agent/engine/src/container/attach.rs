@@ -12,7 +12,7 @@ use agent_runtime::keeper::protocol::ErrorKind;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::record::{Entry, Phase};
-use super::{ContainerState, WindowSize};
+use super::{ContainerEventKind, ContainerState, WindowSize};
 use crate::EngineError;
 use crate::engine::Inner;
 
@@ -27,6 +27,16 @@ pub struct Attachment {
     /// `[1|2, 0, 0, 0, length as four big-endian bytes]` and data (1 output, 2 error).
     pub raw: bool,
     stream: tokio::net::UnixStream,
+    left: Option<Left>,
+}
+
+/// Called when somebody leaves an attachment before its end.
+struct Left(Box<dyn FnOnce() + Send + Sync>);
+
+impl std::fmt::Debug for Left {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Left")
+    }
 }
 
 impl Attachment {
@@ -35,13 +45,27 @@ impl Attachment {
         let failed = |error| EngineError::file("make", "a pair of sockets", error);
         ours.set_nonblocking(true).map_err(failed)?;
         let stream = tokio::net::UnixStream::from_std(ours).map_err(failed)?;
-        Ok(Attachment { raw, stream })
+        Ok(Attachment { raw, stream, left: None })
+    }
+
+    /// Has `tell` called when it is dropped before its end was read.
+    pub(crate) fn when_left(mut self, tell: impl FnOnce() + Send + Sync + 'static) -> Attachment {
+        self.left = Some(Left(Box::new(tell)));
+        self
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        if let Some(Left(tell)) = self.left.take() {
+            tell();
+        }
     }
 }
 
 impl Inner {
     pub(crate) async fn attach(
-        &self,
+        self: &Arc<Self>,
         entry: &Arc<Entry>,
         next_start: bool,
     ) -> Result<Attachment, EngineError> {
@@ -68,7 +92,13 @@ impl Inner {
                 self.keeper.run(None, attach).await?.map_err(|error| self.refused(entry, error))?;
             }
         }
-        Ok(attachment)
+        self.tell(entry, ContainerEventKind::Attached);
+        let (this, left) = (Arc::downgrade(self), Arc::clone(entry));
+        Ok(attachment.when_left(move || {
+            if let Some(this) = this.upgrade().filter(|_| left.state().is_alive()) {
+                this.tell(&left, ContainerEventKind::Detached);
+            }
+        }))
     }
 
     pub(crate) async fn resize(&self, entry: &Arc<Entry>, size: WindowSize) -> Result<(), EngineError> {
@@ -87,7 +117,10 @@ impl Inner {
         }
         let id = entry.id.clone();
         let resize = move |client: &mut Client| client.resize(&id, size);
-        self.keeper.run(None, resize).await?.map_err(|error| self.refused(entry, error))
+        self.keeper.run(None, resize).await?.map_err(|error| self.refused(entry, error))?;
+        let WindowSize { rows, columns } = size;
+        self.tell(entry, ContainerEventKind::Resized { rows, columns });
+        Ok(())
     }
 
     fn refused(&self, entry: &Entry, error: ClientError) -> EngineError {
@@ -106,13 +139,19 @@ impl AsyncRead for Attachment {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+        let (before, room) = (buf.filled().len(), buf.remaining());
+        let read = match Pin::new(&mut self.stream).poll_read(cx, buf) {
             // It ended without having read all its input, which the socket tells after the last of the output.
             Poll::Ready(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => {
                 Poll::Ready(Ok(()))
             }
             other => other,
+        };
+        if read.is_ready() && buf.filled().len() == before && room > 0 {
+            // Whoever leaves now has seen all of it.
+            self.left = None;
         }
+        read
     }
 }
 

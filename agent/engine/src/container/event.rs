@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 
 use agent_runtime::keeper::Exit;
 
-use super::record::Record;
+use super::isolation::NetworkMode;
+use super::mount::{Kind, Mount};
+use super::record::{Entry, Record};
+use crate::engine::Inner;
+use crate::events::Subject;
 
 /// Something that happened to a container.
 #[derive(Debug, Clone)]
@@ -52,7 +56,7 @@ pub enum ContainerEventKind {
         /// The signal's number.
         signal: i32,
     },
-    /// Somebody reads its output or writes its input.
+    /// Somebody reads its output and may write its input.
     Attached,
     /// Somebody left who was attached, and it goes on.
     Detached,
@@ -90,6 +94,18 @@ pub enum ContainerEventKind {
         exec: String,
         /// Its exit code.
         code: i32,
+    },
+    /// Whoever was attached to a further process has left it, and it goes on.
+    ExecDetached {
+        /// Of this further process.
+        exec: String,
+    },
+    /// Something of it was read, copied or kept.
+    Used {
+        /// Docker's word for it.
+        action: &'static str,
+        /// More about it.
+        attributes: Vec<(&'static str, String)>,
     },
     /// The last checks of its health changed what is thought of it: "starting", "healthy" or "unhealthy".
     Health(String),
@@ -131,9 +147,54 @@ impl ContainerEventKind {
             Self::ExecEnded { exec, code } => {
                 ("exec_die".to_owned(), vec![("execID", exec.clone()), ("exitCode", code.to_string())])
             }
+            Self::ExecDetached { exec } => ("exec_detach".to_owned(), vec![("execID", exec.clone())]),
+            Self::Used { action, attributes } => ((*action).to_owned(), attributes.clone()),
             Self::Health(status) => plain(&format!("health_status: {status}")),
         }
     }
+}
+
+impl Inner {
+    /// Tells of what a container about to run is connected to.
+    pub(crate) fn tell_connected(&self, entry: &Entry) {
+        let record = entry.live().record.clone();
+        if record.config.isolation.namespaces.network == NetworkMode::Bridge {
+            self.told.tell(Subject::Network, "connect", "bridge", network(&record));
+        }
+        for mount in volumes(&record) {
+            let more = [
+                ("destination", mount.target.clone()),
+                ("propagation", String::new()),
+                ("read/write", (!mount.read_only).to_string()),
+            ];
+            self.told.tell(Subject::Volume, "mount", &mount.source, volume(&record, &more));
+        }
+    }
+
+    /// Tells that it no longer is.
+    pub(crate) fn tell_disconnected(&self, entry: &Entry) {
+        let record = entry.live().record.clone();
+        if record.config.isolation.namespaces.network == NetworkMode::Bridge {
+            self.told.tell(Subject::Network, "disconnect", "bridge", network(&record));
+        }
+        for mount in volumes(&record) {
+            self.told.tell(Subject::Volume, "unmount", &mount.source, volume(&record, &[]));
+        }
+    }
+}
+
+fn volumes(record: &Record) -> impl Iterator<Item = &Mount> {
+    record.config.mounts.iter().filter(|mount| mount.kind == Kind::Volume)
+}
+
+fn network(record: &Record) -> BTreeMap<String, String> {
+    let all = [("container", record.id.as_str()), ("name", "bridge"), ("type", "bridge")];
+    all.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+fn volume(record: &Record, more: &[(&str, String)]) -> BTreeMap<String, String> {
+    let all = [("container", record.id.clone()), ("driver", "local".to_owned())];
+    all.iter().chain(more).map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
 }
 
 /// What every event of a container says of it: labels, image and name. The latter two win.

@@ -147,7 +147,7 @@ impl Execs {
 
 impl Inner {
     pub(crate) async fn exec(
-        &self,
+        self: &Arc<Self>,
         entry: &Arc<Entry>,
         config: ExecConfig,
     ) -> Result<(ExecInfo, Option<Attachment>), EngineError> {
@@ -181,7 +181,21 @@ impl Inner {
         if !config.quiet {
             self.tell(entry, ContainerEventKind::ExecStarted { exec: id, command });
         }
-        Ok((exec.info(), attachment))
+        Ok((exec.info(), attachment.map(|attachment| self.noticing(attachment, &exec))))
+    }
+
+    /// Has it told when somebody leaves a further process that goes on.
+    fn noticing(self: &Arc<Self>, attachment: Attachment, exec: &Arc<Exec>) -> Attachment {
+        let (this, exec) = (Arc::downgrade(self), Arc::clone(exec));
+        attachment.when_left(move || {
+            let Some(this) = this.upgrade().filter(|_| !exec.quiet && exec.state.borrow().1.is_none()) else {
+                return;
+            };
+            let entry = this.entries().get(&exec.container).cloned();
+            if let Some(entry) = entry {
+                this.tell(&entry, ContainerEventKind::ExecDetached { exec: exec.id.clone() });
+            }
+        })
     }
 
     /// A start that is under way is waited for.
@@ -238,7 +252,7 @@ impl Inner {
     }
 
     /// The output of a further process from now on, and its input.
-    pub(crate) async fn exec_attach(&self, id: &str) -> Result<Attachment, EngineError> {
+    pub(crate) async fn exec_attach(self: &Arc<Self>, id: &str) -> Result<Attachment, EngineError> {
         let exec = self.execs.get(id)?;
         let (ours, theirs) =
             UnixStream::pair().map_err(|error| EngineError::file("make", "a pair of sockets", error))?;
@@ -248,7 +262,7 @@ impl Inner {
         match self.keeper.run(None, attach).await? {
             // Of one that has ended there is no more output: the stream is at its end.
             Ok(()) | Err(ClientError::Refused { kind: ErrorKind::State | ErrorKind::NotFound, .. }) => {
-                Ok(attachment)
+                Ok(self.noticing(attachment, &exec))
             }
             Err(error) => Err(EngineError::Keeper(error.to_string())),
         }

@@ -95,6 +95,7 @@ impl Inner {
             live.record.health = None;
             live.start_timings.clone_from(&timings);
         });
+        self.tell_connected(entry);
         self.tell(entry, ContainerEventKind::Started);
         self.watch_health(entry, false);
         // What the keeper holds decides at the next start, not this.
@@ -219,6 +220,7 @@ impl Inner {
             self.tell(entry, ContainerEventKind::OutOfMemory);
         }
         self.tell(entry, ContainerEventKind::Exited(exit));
+        self.tell_disconnected(entry);
         let freed = self.tear_down(entry).await;
         let done = if leaves {
             self.erase_rest(entry, freed).await

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use agent_runtime::cgroup::Cgroup;
 
+use super::ContainerEventKind;
 use super::create::blocking;
 use super::record::Entry;
 use crate::EngineError;
@@ -55,7 +56,9 @@ impl Inner {
             return Err(self.wrong_state(entry, "only a running one has processes"));
         }
         let path = entry.live().record.cgroup(&self.config);
-        blocking(move || Ok(processes(&Cgroup::open(&path)?))).await
+        let processes = blocking(move || Ok(processes(&Cgroup::open(&path)?))).await?;
+        self.tell(entry, ContainerEventKind::Used { action: "top", attributes: Vec::new() });
+        Ok(processes)
     }
 }
 

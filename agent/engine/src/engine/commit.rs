@@ -47,7 +47,16 @@ impl Engine {
     pub async fn commit(&self, container: &str, options: CommitOptions) -> Result<Image, EngineError> {
         self.inner.check_open()?;
         let (inner, entry) = (Arc::clone(&self.inner), self.inner.resolve(container)?);
-        super::to_its_end(async move { inner.commit(&entry, options).await }).await
+        let (id, comment) = (entry.id.clone(), options.comment.clone());
+        let image = super::to_its_end(async move { inner.commit(&entry, options).await }).await?;
+        let made = [
+            ("comment", comment),
+            ("imageID", image.manifest_digest.to_string()),
+            ("imageRef", image.name.to_string()),
+        ];
+        // It may have been removed meanwhile; the image is there all the same.
+        let _ = self.used(&id, "commit", made.into());
+        Ok(image)
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{Engine, Inner};
 use crate::EngineError;
+use crate::container::ContainerEventKind;
 use crate::container::record::Entry;
 use crate::files::job::Work;
 use crate::files::session::Session;
@@ -52,6 +53,7 @@ impl Engine {
         follow: bool,
         name: Vec<u8>,
     ) -> Result<CopySteps, EngineError> {
+        self.used(container, "archive-path", Vec::new())?;
         self.copy(container, Work::Read { path, follow, name }, None)
     }
 
@@ -60,6 +62,7 @@ impl Engine {
     /// # Errors
     /// When there is no such container; all else is in the answers.
     pub fn export(&self, container: &str) -> Result<CopySteps, EngineError> {
+        self.used(container, "export", Vec::new())?;
         self.copy(container, Work::Export, None)
     }
 
@@ -83,7 +86,20 @@ impl Engine {
                 done = Some(copied);
             }
         }
+        self.used(container, "extract-to-dir", Vec::new())?;
         done.ok_or(EngineError::Closed)
+    }
+
+    /// Tells that something of it was read or copied.
+    pub(super) fn used(
+        &self,
+        container: &str,
+        action: &'static str,
+        attributes: Vec<(&'static str, String)>,
+    ) -> Result<(), EngineError> {
+        let entry = self.inner.resolve(container)?;
+        self.inner.tell(&entry, ContainerEventKind::Used { action, attributes });
+        Ok(())
     }
 
     fn copy(

@@ -54,14 +54,15 @@ impl Engine {
         let unknown = fleeting::unknown(&config.containers_dir(), &ids);
         known.extend(unknown.into_iter().map(|record| (record.id.clone(), record)));
         let snapshots = Snapshots::open(config.data_dir.join("snapshots"))?;
+        let told = Events::default();
         let volumes =
             Volumes::open(config.data_dir.join("volumes"), &records, config.first_project()).await?;
+        let volumes = volumes.telling(told.clone());
         let content_dir = config.data_dir.join("content");
         let content = LocalContent::open(&content_dir)
             .map_err(|error| EngineError::file("open", content_dir, std::io::Error::other(error)))?;
         let registries =
             RegistryOptions { insecure: config.insecure_registries.clone(), ..RegistryOptions::default() };
-        let told = Events::default();
         let images = Images::open(content, snapshots.clone(), &records, registries).telling(told.clone());
         let network = Network::open(NetworkConfig {
             bridge: config.bridge.clone(),
