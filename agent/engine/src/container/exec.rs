@@ -123,7 +123,11 @@ impl Execs {
         };
         for exec in lost.into_iter().filter(|exec| exec.state.borrow().1.is_none()) {
             let exit = Exit { code: LOST, signal: Some(9), oom_killed: false, at_ms: now_ms() };
-            exec.state.send_modify(|state| state.1 = Some(exit));
+            let mut was_told = true;
+            exec.state.send_modify(|state| {
+                was_told = state.0 != 0;
+                state.1 = Some(exit);
+            });
         }
         for status in held {
             let ExecStatus { id, container, pid, terminal, exit } = status;
@@ -177,9 +181,17 @@ impl Inner {
         });
         let further = Further { spec, container, socket: theirs };
         let pid = self.admit(entry, further).await.inspect_err(|_| self.execs.forget(&id))?;
-        exec.state.send_modify(|state| state.0 = pid);
         if !config.quiet {
-            self.tell(entry, ContainerEventKind::ExecStarted { exec: id, command });
+            self.tell(entry, ContainerEventKind::ExecStarted { exec: id.clone(), command });
+        }
+        let mut ended = None;
+        exec.state.send_modify(|state| {
+            state.0 = pid;
+            ended = state.1.as_ref().map(|exit| exit.code);
+        });
+        // It had ended before its start was told.
+        if let Some(code) = ended.filter(|_| !config.quiet) {
+            self.tell(entry, ContainerEventKind::ExecEnded { exec: id, code });
         }
         Ok((exec.info(), attachment.map(|attachment| self.noticing(attachment, &exec))))
     }
@@ -318,7 +330,8 @@ impl Inner {
         let code = exit.code;
         exec.state.send_modify(|state| state.1 = Some(exit));
         let entry = self.entries().get(&exec.container).cloned();
-        if let Some(entry) = entry.filter(|_| !exec.quiet) {
+        // Of one whose start was not told yet the end is told after that.
+        if let Some(entry) = entry.filter(|_| was_told && !exec.quiet) {
             self.tell(&entry, ContainerEventKind::ExecEnded { exec: id.to_owned(), code });
         }
     }
