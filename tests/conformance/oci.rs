@@ -1,4 +1,4 @@
-//! The rules of the OCI runtime specification, version 1.2, one case each, kept by every runtime on this machine:
+//! The rules of the OCI runtime specification, version 1.2, a case each (`oci/rules.txt` lists them), kept by every runtime on this machine:
 //! `agent oci`, and Debian's `runc`, which shows that a case is right. Where `runc` does not keep a rule the case says
 //! so and why; a case that says so of a runtime that keeps the rule fails too. `crun` is not among them: Debian's
 //! refuses hosts whose cgroup hierarchies are of both versions.
@@ -14,7 +14,9 @@ mod lifecycle;
 mod mounts;
 mod namespaces;
 mod process;
+mod rules;
 mod seccomp;
+mod values;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -53,6 +55,7 @@ fn cases() -> Vec<Case> {
         hooks::cases(),
         seccomp::cases(),
         exec::cases(),
+        values::cases(),
     ];
     groups.into_iter().flatten().collect()
 }
