@@ -40,7 +40,8 @@ soak: ## Run races and 10,000 containers, and see that nothing grows; needs root
 	@tests/install test
 	@$(CARGO) build --locked --workspace --bins
 	@SOAK_CYCLES=10000 $(CARGO) test --locked --package itest --test engine soak:: -- --nocapture
-	@RACE_STARTS=2000 $(CARGO) test --locked --package agent-runtime --test containers -- attacks::race
+	@RACE_STARTS=2000 $(CARGO) test --locked --package agent-runtime --test containers -- attacks::race --nocapture
+	@RACE_COPIES=500 $(CARGO) test --locked --package itest --test engine -- files::race --nocapture
 
 .PHONY: mutants
 mutants: ## Take out one defence after the other and see its attack succeed; needs root
