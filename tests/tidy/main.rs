@@ -10,6 +10,7 @@ mod heads;
 mod imports;
 mod manifests;
 mod map;
+mod mutants;
 mod sizes;
 mod tree;
 mod words;
@@ -75,6 +76,17 @@ fn every_file_says_what_it_is() {
 #[test]
 fn unsafe_code_is_argued_for() {
     check("unsafe without an argument", &tree::sources(), heads::safety);
+}
+
+#[test]
+fn every_attack_has_a_mutant_that_applies() {
+    let files = tree::texts();
+    let patches: Vec<File> = files.iter().filter(|file| file.path.ends_with(".patch")).cloned().collect();
+    check("a mutant has gone stale", &patches, |patch| mutants::judge(patch, &files));
+    let excused = mutants::excused(&files);
+    check("an attack without a mutant", &files, |file| mutants::unnamed(file, &patches, &excused));
+    let count = mutants::count(&patches);
+    assert!(count >= 60, "the mutants name {count} attacks");
 }
 
 #[test]

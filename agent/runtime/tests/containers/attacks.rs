@@ -4,6 +4,7 @@
 mod calls;
 mod canary;
 mod descriptors;
+mod every_call;
 mod kernel;
 mod paths;
 mod race;

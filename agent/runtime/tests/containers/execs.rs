@@ -62,6 +62,14 @@ impl Sent {
     }
 }
 
+/// The container could not end while one in it is not reaped, so a test that fails does that too.
+impl Drop for Sent {
+    fn drop(&mut self) {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL);
+        reap(&self.pidfd);
+    }
+}
+
 /// Runs a script in a container that sleeps.
 fn sh(lab: &Lab, container: &Running, script: &str) -> (i32, String) {
     let mut sent = send(lab, container, &spec(lab, &["sh", "-c", script])).expect("it runs");
@@ -232,8 +240,8 @@ fn a_terminal_is_of_the_containers_devpts_and_leaves_the_console_alone() {
     let script = "busybox tty; busybox stty size; id -u > /dev/tty; [ -e /dev/console ] || echo none";
     let mut spec = spec(&lab, &["sh", "-c", script]);
     spec.terminal = Some(WindowSize { rows: 20, columns: 70 });
-    let sent = send(&lab, &container, &spec).expect("it runs");
-    let mut master = fs::File::from(sent.ends.terminal.expect("a terminal"));
+    let mut sent = send(&lab, &container, &spec).expect("it runs");
+    let mut master = fs::File::from(sent.ends.terminal.take().expect("a terminal"));
     let (mut text, mut buffer) = (Vec::new(), [0_u8; 4096]);
     while let Ok(count @ 1..) = master.read(&mut buffer) {
         text.extend_from_slice(&buffer[..count]);
@@ -284,8 +292,10 @@ fn nobody_inside_can_look_into_it_before_it_runs() {
                    [ \"$(busybox readlink $p/exe)\" ] || echo hidden $p; done; sleep 0.05; done";
     let other = ExecSpec { id: "exec-2".to_owned(), ..spec(&lab, &["sh", "-c", watcher]) };
     let mut seen = send(&lab, &container, &other).expect("it runs");
-    assert!(seen.out().contains("hidden /proc/2"), "its executable must not be open to the container");
+    let told = seen.out();
     reap(&seen.pidfd);
+    // Before anything may fail: the container could not end while it is not reaped.
     drop(joining);
     reap(&pidfd);
+    assert!(told.contains("hidden /proc/2"), "its executable must not be open to the container: {told}");
 }

@@ -44,11 +44,14 @@ fn a_link_to_a_descriptor_is_no_working_directory() {
     for number in 3..40 {
         let link = lab.lower().join("way");
         std::os::unix::fs::symlink(format!("/proc/self/fd/{number}"), &link).expect("a link");
-        let spec = in_directory(&lab, "/way/out", "echo evil > evil");
-        if let Ok(running) = lab.create(&spec).map(Running::start) {
-            let _ = running.expect("it starts").wait();
+        // One that would be made, and one that is there.
+        for cwd in ["/way/out", "/way/folder"] {
+            let spec = in_directory(&lab, cwd, "echo evil > evil");
+            if let Ok(running) = lab.create(&spec).map(Running::start) {
+                let _ = running.expect("it starts").wait();
+            }
+            canary.check(&format!("{cwd} of descriptor {number}"));
         }
-        canary.check(&format!("descriptor {number}"));
         fs::remove_file(link).expect("removed");
     }
     drop(leaked);
