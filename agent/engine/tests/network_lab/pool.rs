@@ -55,7 +55,7 @@ fn closing_gives_back_what_nobody_took_and_keeps_what_somebody_did() {
         let (taken, lent) = (network.lend().unwrap(), network.lend().unwrap());
         network.attach(&taken).await.unwrap();
         network.close_pool().await;
-        assert_eq!(lab.namespaces(), [taken.clone()]);
+        assert_eq!(lab.namespaces(), std::slice::from_ref(&taken));
         assert_eq!(lab.links().len(), 3, "{:?}", lab.links());
         // Its container starts all the same.
         network.attach(&lent).await.unwrap();
