@@ -123,11 +123,7 @@ impl Execs {
         };
         for exec in lost.into_iter().filter(|exec| exec.state.borrow().1.is_none()) {
             let exit = Exit { code: LOST, signal: Some(9), oom_killed: false, at_ms: now_ms() };
-            let mut was_told = true;
-            exec.state.send_modify(|state| {
-                was_told = state.0 != 0;
-                state.1 = Some(exit);
-            });
+            exec.state.send_modify(|state| state.1 = Some(exit));
         }
         for status in held {
             let ExecStatus { id, container, pid, terminal, exit } = status;
@@ -328,7 +324,11 @@ impl Inner {
     pub(crate) fn exec_ended(&self, id: &str, exit: Exit) {
         let Ok(exec) = self.execs.get(id) else { return };
         let code = exit.code;
-        exec.state.send_modify(|state| state.1 = Some(exit));
+        let mut was_told = true;
+        exec.state.send_modify(|state| {
+            was_told = state.0 != 0;
+            state.1 = Some(exit);
+        });
         let entry = self.entries().get(&exec.container).cloned();
         // Of one whose start was not told yet the end is told after that.
         if let Some(entry) = entry.filter(|_| was_told && !exec.quiet) {
