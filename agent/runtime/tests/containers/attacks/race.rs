@@ -74,9 +74,8 @@ fn exchanging_names_while_containers_start_changes_nothing_outside() {
         racer.join().expect("it exchanges");
     }
     let exchanged = exchanges.load(Ordering::Relaxed);
-    println!(
-        "{started} containers started and {refused} were refused while names were exchanged {exchanged} times"
-    );
+    let told = format!("{started} started, {refused} refused, {exchanged} exchanges of names\n");
+    std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes()).expect("standard error");
     assert!(exchanged > u64::from(starts), "{exchanged} exchanges in {starts} starts are no race");
     assert!(started > 0, "all of {refused} starts were refused: nothing was tried");
 }
