@@ -71,8 +71,13 @@ pub enum AttestError {
 impl AttestError {
     /// Whether there was nothing to read, because the process has ended.
     pub fn has_ended(&self) -> bool {
-        let gone = |code: Option<i32>| matches!(code, Some(libc::ENOENT | libc::ESRCH));
-        matches!(self, AttestError::Unreadable { source, .. } if gone(source.raw_os_error()))
+        let AttestError::Unreadable { object, source, .. } = self else { return false };
+        match source.raw_os_error() {
+            Some(libc::ENOENT | libc::ESRCH) => true,
+            // What has ended and is not reaped is in no mount namespace any more.
+            Some(libc::EINVAL) => object == "mountinfo",
+            _ => false,
+        }
     }
 }
 

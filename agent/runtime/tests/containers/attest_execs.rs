@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use agent_runtime::attest::{AttestError, HostView, attest_exec};
 use agent_runtime::container::{ContainerSpec, ExecSpec, SeccompPolicy};
 use agent_runtime::defaults;
-use agent_runtime::process::{Joining, Progress, join};
+use agent_runtime::process::{Ends, Joining, Progress, join};
 use oci_spec::runtime::{Capability, LinuxCapabilities, PosixRlimitBuilder, PosixRlimitType, Process};
 
 use crate::lab::{Lab, Running, reap};
@@ -16,6 +16,8 @@ use crate::lab::{Lab, Running, reap};
 /// A further process at its gate.
 struct Gated {
     joining: Option<Joining>,
+    /// Its streams: without the master of its terminal it would be hung up on.
+    _ends: Vec<Ends>,
     pidfd: OwnedFd,
     pid: i32,
     host: HostView,
@@ -37,7 +39,7 @@ impl Gated {
         }
         let own = i32::try_from(std::process::id()).expect("a process id");
         let host = HostView::observe(Some(own)).expect("the host");
-        Gated { pid: joining.pid, joining: Some(joining), pidfd, host }
+        Gated { pid: joining.pid, joining: Some(joining), _ends: kept, pidfd, host }
     }
 
     /// The properties that differ.
