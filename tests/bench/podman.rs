@@ -1,5 +1,5 @@
-//! The peer without a daemon: Debian's podman with its own storage, its default runtime
-//! and a bridge network.
+//! The peer without a daemon: Debian's podman with its own storage, runc (crun
+//! does not take hybrid hosts) and a bridge network.
 
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,7 @@ impl<'h> Podman<'h> {
         let dir = self.dir.display();
         format!(
             "podman --root {dir}/storage --runroot {dir}/run --tmpdir {dir}/tmp --events-backend none \
-             --cgroup-manager cgroupfs"
+             --cgroup-manager cgroupfs --runtime runc"
         )
     }
 
