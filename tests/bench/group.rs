@@ -68,7 +68,12 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        remove(&self.hierarchy.join(&self.name));
+        let own = self.hierarchy.join(&self.name);
+        // Shells and daemons go on for a moment, elsewhere.
+        for pid in std::fs::read_to_string(own.join("cgroup.procs")).unwrap_or_default().lines() {
+            let _ = std::fs::write(self.hierarchy.join("cgroup.procs"), pid);
+        }
+        remove(&own);
     }
 }
 
