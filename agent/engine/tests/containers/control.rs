@@ -137,7 +137,8 @@ fn what_happens_is_told_in_dockers_words_with_name_image_and_labels() {
         engine.kill(&id, 9).await.unwrap();
         engine.wait(&id).await.unwrap();
         engine.remove(&id, false).await.unwrap();
-        let expected = ["import", "create", "start", "pause", "unpause", "rename", "kill", "die", "destroy"];
+        let life = ["create", "connect", "start", "pause", "unpause", "rename", "kill", "die", "disconnect"];
+        let expected = [&["import"], &life[..], &["destroy"]].concat();
         assert_eq!(actions(&engine), expected);
         let past = engine.listen().past;
         let of = |action: &str| &past.iter().find(|event| event.action == action).unwrap().attributes;
@@ -160,12 +161,13 @@ fn a_container_that_takes_too_much_memory_is_told_of_before_its_end() {
         assert!(exit.oom_killed, "{exit:?}");
         // Whoever waits may hear of the end before those who listen to events do.
         let told = async {
-            while !actions(&engine).iter().any(|action| action == "die") {
+            while !actions(&engine).iter().any(|action| action == "disconnect") {
                 tokio::task::yield_now().await;
             }
         };
         tokio::time::timeout(std::time::Duration::from_secs(10), told).await.expect("the end is told");
-        assert_eq!(actions(&engine), ["import", "create", "start", "oom", "die"]);
+        let expected = ["import", "create", "connect", "start", "oom", "die", "disconnect"];
+        assert_eq!(actions(&engine), expected);
         engine.shutdown(true).await.unwrap();
     });
 }
