@@ -49,6 +49,7 @@ const BOUNDARIES: [Boundary; 11] = [
         ours: &[],
         others: Others::Only(&[
             "cgroups-rs",
+            "crc32fast",
             "libc",
             "nix",
             "oci-spec",

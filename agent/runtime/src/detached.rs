@@ -53,32 +53,16 @@ pub fn bind(source: BorrowedFd<'_>, recursive: bool) -> io::Result<OwnedFd> {
     mount::clone(source, recursive)
 }
 
-/// As [`bind`] of one file or directory, where `found` may lie on the detached mount `whole`.
-///
-/// Kernels before 6.15 copy only what is attached. There `whole` is attached for a moment, in a mount namespace that
-/// ends with the thread that made it, so that nothing stays behind whenever this is cut short.
+/// Gives the calling thread a mount namespace of its own, from which nothing reaches the host's. It ends with the
+/// thread, and what was attached in it is detached then.
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn bind_part(whole: BorrowedFd<'_>, found: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    match bind(found, false) {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => std::thread::scope(|scope| {
-            let attached = || {
-                nix::sched::unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS)?;
-                let root =
-                    openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-                let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
-                mount_setattr(root.as_fd(), true, &private)?;
-                attach(whole, root.as_fd())?;
-                bind(found, false)
-            };
-            scope
-                .spawn(attached)
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("the thread that attaches it ended")))
-        }),
-        other => other,
-    }
+pub fn leave_namespace() -> io::Result<()> {
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS)?;
+    let root = openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+    mount_setattr(root.as_fd(), true, &private)
 }
 
 /// Sets what a detached mount lets a container do. Device nodes never open on it.

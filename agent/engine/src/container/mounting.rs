@@ -5,7 +5,8 @@
 //! A source is looked up once and only handled as a descriptor after that. Ids are mapped by the runtime.
 
 use std::collections::BTreeSet;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use agent_runtime::container::{ContainerSpec, DESCRIPTOR};
@@ -248,9 +249,28 @@ fn open_image(mount: &Mount, layers: &[PathBuf]) -> Result<OwnedFd, EngineError>
     }
     let part = volume::subpath(whole.as_fd(), &mount.subpath)?;
     refuse_link(&part, mount)?;
-    let made = detached::bind_part(whole.as_fd(), part.as_fd()).map_err(failed)?;
+    let made = bind_part(whole.as_fd(), part.as_fd()).map_err(failed)?;
     detached::restrict(made.as_fd(), ReadOnly::All, Propagation::Private, false).map_err(failed)?;
     Ok(made)
+}
+
+/// A mount of `found`, which lies on the detached mount `whole`.
+///
+/// Kernels before 6.15 copy only what is attached. There `whole` is attached for a moment, in a mount namespace that
+/// ends with the thread that made it, so that nothing stays behind whenever this is cut short.
+fn bind_part(whole: BorrowedFd<'_>, found: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    match detached::bind(found, false) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => std::thread::scope(|scope| {
+            let attached = || {
+                detached::leave_namespace()?;
+                detached::attach(whole, std::fs::File::open("/")?.as_fd())?;
+                detached::bind(found, false)
+            };
+            let done = scope.spawn(attached).join();
+            done.unwrap_or_else(|_| Err(io::Error::other("the thread that attaches it ended")))
+        }),
+        other => other,
+    }
 }
 
 /// What was found is mounted as it is: a link would be followed by whoever uses it.

@@ -14,7 +14,7 @@ use cgroups_rs::memory::MemController;
 use cgroups_rs::pid::PidController;
 
 use super::layout::Hierarchy;
-use super::{Cgroup, CgroupError};
+use super::{Cgroup, CgroupError, files};
 
 /// Version 1 says "no limit" with the largest whole page.
 const UNLIMITED: u64 = i64::MAX.unsigned_abs() & !0xfff;
@@ -63,7 +63,13 @@ impl Cgroup {
 
     fn block_io(&self) -> Option<BlockIo> {
         let hierarchy = self.layout.of("blkio").or_else(|| self.layout.of("io"))?;
-        block_io(&Path::new(hierarchy.mount_point()).join(&self.path), hierarchy.is_v2())
+        let text = |file: &str| files::read(hierarchy, &format!("{}/{file}", self.path)).ok();
+        if hierarchy.is_v2() {
+            return Some(io_stat(&text("io.stat")?));
+        }
+        // The first also counts cgroups that the container made below its own; older kernels do not have it.
+        let recursive = text("blkio.throttle.io_service_bytes_recursive");
+        Some(io_service_bytes(&recursive.or_else(|| text("blkio.throttle.io_service_bytes"))?))
     }
 
     /// Asks the hierarchy `controller` is in.
@@ -112,16 +118,6 @@ fn cpu_ns(directory: &Path, v2: bool) -> io::Result<u64> {
     microseconds.map(|count| count.saturating_mul(1000)).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-fn block_io(directory: &Path, v2: bool) -> Option<BlockIo> {
-    if v2 {
-        return Some(io_stat(&std::fs::read_to_string(directory.join("io.stat")).ok()?));
-    }
-    // The first also counts cgroups that the container made below its own; older kernels do not have it.
-    let files = ["blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_service_bytes"];
-    let text = files.iter().find_map(|file| std::fs::read_to_string(directory.join(file)).ok())?;
-    Some(io_service_bytes(&text))
-}
-
 /// Version 2: `254:0 rbytes=1 wbytes=2 rios=3 ...`, a line for each device.
 fn io_stat(text: &str) -> BlockIo {
     let sum = |name: &str| {
@@ -160,7 +156,6 @@ mod tests {
         for nothing in ["", "Total 0\n", "254:0 Read\n", "garbage"] {
             assert_eq!((io_stat(nothing), io_service_bytes(nothing)), Default::default(), "{nothing:?}");
         }
-        assert_eq!(block_io(Path::new("/nonexistent"), true), None);
     }
 
     #[test]
