@@ -92,7 +92,7 @@ const EVERY_VERB: [&str; 26] = [
     "container ls --all --size",
     "container inspect horse",
     "container logs horse",
-    "container stats horse",
+    "container stats --no-stream horse",
     "container top horse",
     "container port horse",
     "container diff horse",
