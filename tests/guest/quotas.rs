@@ -14,7 +14,7 @@ fn writes(solo: &Solo<'_>, image: &str, count: u32) -> bool {
 fn a_volume_takes_as_much_as_its_size_and_no_more() {
     on_a_host("quota", |solo, image| {
         solo.ctl(&["volume", "create", "--opt", "size=4m", "small"]);
-        let told = solo.ctl(&["run", "--rm", "-v", "small:/data", image, "df", "-k", "/data"]);
+        let told = solo.ctl(&["run", "--rm", "-v", "small:/data", image, "busybox", "df", "-k", "/data"]);
         let size = told.lines().last().and_then(|line| line.split_whitespace().nth(1));
         assert_eq!(size, Some("4096"), "{told}");
         assert!(writes(solo, image, 3), "three of four mebibytes must fit");
