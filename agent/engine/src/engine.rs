@@ -348,6 +348,9 @@ impl Engine {
         self.inner.closing.store(true, Ordering::Relaxed);
         self.inner.network.close_pool().await;
         let ended = if stop_containers { self.inner.end_everything().await } else { Ok(()) };
+        if let Err(error) = self.inner.network.settle().await {
+            tracing::warn!(%error, "networks of containers that ended stay; the next start sweeps them");
+        }
         self.inner.keeper.leave();
         self.inner.records.close().await;
         ended

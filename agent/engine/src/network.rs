@@ -7,7 +7,7 @@
 //! | `netns` | namespaces, kept by the files `<run>/netns/<id>`, and the settings inside |
 //! | `lease` | who has which address |
 //! | `pool` | networks made before they are needed |
-//! | `reaper` | deletion of host ends in batches |
+//! | `reaper` | taking networks apart in batches |
 //! | `publisher`, `port` | holding host ports, so that a conflict is found |
 //! | `nft` | the packet filter table |
 //! | `watcher` | notices when somebody flushes it |
@@ -33,7 +33,7 @@ use self::{
     nft::Filter,
     pool::Pool,
     publisher::Publisher,
-    reaper::Reaper,
+    reaper::{Plug, Reaper},
     watcher::Watcher,
 };
 
@@ -97,7 +97,7 @@ struct Inner {
     bridge: tokio::sync::Mutex<u32>,
     links: Arc<Links>,
     reaper: Reaper,
-    leases: Mutex<Leases>,
+    leases: Arc<Mutex<Leases>>,
     publisher: Arc<Mutex<Publisher>>,
     _watcher: Watcher,
     busy: Mutex<BTreeMap<String, Weak<tokio::sync::Mutex<()>>>>,
@@ -132,11 +132,12 @@ impl Network {
             leases.adopt(name, address);
         }
         let publisher = Arc::new(Mutex::new(Publisher::new(filter)));
+        let leases = Arc::new(Mutex::new(leases));
         let inner = Inner {
             bridge: tokio::sync::Mutex::new(bridge),
-            reaper: Reaper::start(Arc::clone(&links)),
+            reaper: Reaper::start(Arc::clone(&links), Arc::clone(&leases)),
             links,
-            leases: Mutex::new(leases),
+            leases,
             _watcher: Watcher::start(Arc::clone(&publisher))?,
             publisher,
             busy: Mutex::default(),
@@ -207,6 +208,25 @@ impl Network {
             network.tear_down(&id).await
         })
         .await
+    }
+
+    /// As [`Network::detach`] of a container that never comes back, without waiting for the kernel: its place is gone
+    /// within half a second, and its address is given to nobody before that.
+    ///
+    /// # Errors
+    /// An unusable id.
+    pub async fn retire(&self, id: &str) -> Result<(), NetworkError> {
+        check_id(id)?;
+        self.inner.reaper.retire(self.plug(id)).await;
+        Ok(())
+    }
+
+    /// Returns when all that was retired is gone.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub async fn settle(&self) -> Result<(), NetworkError> {
+        self.inner.reaper.flush().await
     }
 
     /// Makes the host serve exactly these ports, in one transaction of what differs. Ports that belong to another
@@ -322,31 +342,28 @@ impl Network {
         is_there.then(|| self.endpoint(id, address))
     }
 
-    /// An address, if need be one that was kept in stock.
+    /// An address, if need be one that was kept in stock or is about to be free.
     async fn take_address(&self, name: &str) -> Result<Ipv4Addr, NetworkError> {
         match guard(&self.inner.leases).take(name) {
             Err(NetworkError::SubnetFull { .. }) => {}
             other => return other,
         }
         self.give_back(true).await;
+        self.settle().await?;
         guard(&self.inner.leases).take(name)
     }
 
     async fn tear_down(&self, id: &str) -> Result<(), NetworkError> {
-        let path = self.netns_path(id);
-        let removed = tokio::task::spawn_blocking(move || netns::remove(&path));
-        let name = host_end(id);
-        let (deleted, removed) = tokio::join!(self.delete_link(&name), removed);
-        deleted.and(removed.map_err(|_| NetworkError::Stopped)?)
+        self.inner.reaper.delete(self.plug(id)).await
     }
 
-    /// Deletes a host end that has a lease, then frees the address.
+    fn plug(&self, id: &str) -> Plug {
+        Plug { name: host_end(id), netns: Some(self.netns_path(id)) }
+    }
+
+    /// Deletes a host end, then frees the address.
     async fn delete_link(&self, name: &str) -> Result<(), NetworkError> {
-        if self.has_lease(name) {
-            self.inner.reaper.delete(name.to_owned()).await?;
-            guard(&self.inner.leases).release(name);
-        }
-        Ok(())
+        self.inner.reaper.delete(Plug { name: name.to_owned(), netns: None }).await
     }
 
     fn has_lease(&self, name: &str) -> bool {

@@ -69,7 +69,7 @@ impl Inner {
                         live.record.error = Some(error.to_string());
                         live.pending.clear();
                     });
-                    self.table.put(&record.id, &record, Durability::Volatile).await?;
+                    self.put(&record, Durability::Volatile).await?;
                 }
                 Err(error)
             }
@@ -221,7 +221,7 @@ impl Inner {
         }
         self.tell(entry, ContainerEventKind::Exited(exit));
         self.tell_disconnected(entry);
-        let freed = self.tear_down(entry).await;
+        let freed = self.take_down(entry, leaves).await;
         let done = if leaves {
             self.erase_rest(entry, freed).await
         } else {
@@ -238,6 +238,12 @@ impl Inner {
     ///
     /// Answers whether neither cgroup nor network of it is left.
     pub(crate) async fn tear_down(&self, entry: &Entry) -> bool {
+        self.take_down(entry, false).await
+    }
+
+    /// As [`Inner::tear_down`]. The network of a container that `leaves` by itself goes a moment later, together with
+    /// others': nobody waits for it.
+    async fn take_down(&self, entry: &Entry, leaves: bool) -> bool {
         entry.live().address = None;
         self.release_ports(entry).await;
         let id = entry.id.clone();
@@ -252,7 +258,11 @@ impl Inner {
                 false
             }
         };
-        if let Err(error) = self.network.detach(&entry.id).await {
+        let detached = match leaves {
+            true => self.network.retire(&entry.id).await,
+            false => self.network.detach(&entry.id).await,
+        };
+        if let Err(error) = detached {
             freed = false;
             tracing::warn!(container = entry.id, %error, "a container is not detached from the network");
         }

@@ -1,8 +1,12 @@
 //! Attaching and detaching containers: what they get, and that nothing stays behind.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, time::Instant};
+use std::{
+    collections::BTreeSet,
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
-use agent_engine::network::{Network, NetworkError};
+use agent_engine::network::{Network, NetworkConfig, NetworkError};
 
 use crate::{
     lab::{BRIDGE, id, inside, on_fresh_host, within},
@@ -28,6 +32,39 @@ fn attach_then_detach_leaves_nothing() {
         assert_eq!(lab.links(), ["lo"]);
         assert_eq!(lab.rules(), "");
         assert_eq!(std::fs::read_dir(lab.run_dir.path()).unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn what_is_retired_goes_soon_or_when_its_address_is_wanted() {
+    on_fresh_host(|lab| async move {
+        let config = NetworkConfig { subnet: "10.213.0.0/29".parse().unwrap(), ..lab.config() };
+        let network = Network::open(config).await.unwrap();
+        let before = lab.links();
+        for number in 1..=5 {
+            network.attach(&id(number)).await.unwrap();
+        }
+        let kept = network.attach(&id(1)).await.unwrap();
+        for number in 2..=5 {
+            network.retire(&id(number)).await.unwrap();
+        }
+        // The subnet is full until they are gone: whoever needs an address does not hear of that.
+        let next = network.attach(&id(6)).await.unwrap();
+        assert_ne!(next.address, kept.address);
+        let left: BTreeSet<String> = lab.namespaces().into_iter().collect();
+        assert_eq!(left, BTreeSet::from([id(1), id(6)]));
+        network.retire(&id(1)).await.unwrap();
+        network.retire(&id(6)).await.unwrap();
+        let asked = Instant::now();
+        while lab.links() != before || !lab.namespaces().is_empty() {
+            assert!(asked.elapsed().as_secs() < 10, "{:?}, {:?}", lab.links(), lab.namespaces());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        network.attach(&id(7)).await.unwrap();
+        network.retire(&id(7)).await.unwrap();
+        network.settle().await.unwrap();
+        assert_eq!((lab.links(), lab.mounts()), (before, 0), "settled is gone");
+        assert!(matches!(network.retire("../x").await, Err(NetworkError::BadId { .. })));
     });
 }
 
