@@ -127,6 +127,7 @@ impl Inner {
             taken_down: false,
             restarts: restart::Restarts::default(),
             health: None,
+            noted: false,
             config,
         })
     }
@@ -167,8 +168,11 @@ impl Inner {
 
     async fn make(&self, entry: &Entry) -> Result<(), EngineError> {
         let record = entry.live().record.clone();
-        // Losing this one loses nothing: what it announces is then found to be an orphan.
-        self.table.put(&record.id, &record, Durability::Volatile).await?;
+        // Losing this one loses nothing: what it announces is then found to be an orphan. Volumes are not.
+        let noted = record.is_fleeting() && record.config.mounts.is_empty();
+        if !noted {
+            self.put(&record, Durability::Volatile).await?;
+        }
         self.make_volumes(&record).await?;
         let mounts = self.snapshots.prepare(&record.id, &record.layers, record.ids()).await?;
         if let (Some(project), Some(bytes)) = (record.project, record.config.isolation.resources.root_bytes) {
@@ -178,13 +182,14 @@ impl Inner {
         files::make_dir(&dir)?;
         let record = entry.change(|live| {
             live.record.phase = Phase::Created;
+            live.record.noted = noted;
             live.mounts = Some(mounts);
         });
+        let durability = if record.is_fleeting() { Durability::Volatile } else { Durability::Synced };
         if record.is_fleeting() {
             fleeting::note(&dir, &record)?;
-            return self.put(&record, Durability::Volatile).await;
         }
-        self.put(&record, Durability::Synced).await
+        self.put(&record, durability).await
     }
 }
 

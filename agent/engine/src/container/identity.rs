@@ -88,6 +88,7 @@ mod tests {
             taken_down: false,
             restarts: crate::container::restart::Restarts::default(),
             health: None,
+            noted: false,
         };
         (id.to_owned(), Arc::new(Entry::new(record)))
     }

@@ -74,6 +74,9 @@ pub(crate) struct Record {
     pub(crate) restarts: Restarts,
     #[serde(default)]
     pub(crate) health: Option<Health>,
+    /// It is kept in a file of the container's state directory, not in the database.
+    #[serde(skip)]
+    pub(crate) noted: bool,
 }
 
 impl Record {

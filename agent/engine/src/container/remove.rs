@@ -71,8 +71,10 @@ impl Inner {
         }
         let state_dir = self.config.container_dir(&record.id);
         blocking(move || files::remove_dir(&state_dir)).await?;
-        // Should this be lost, it is removed again.
-        self.table.delete(&record.id, Durability::Volatile).await?;
+        if !record.noted {
+            // Should this be lost, it is removed again.
+            self.table.delete(&record.id, Durability::Volatile).await?;
+        }
         self.entries().remove(&record.id);
         entry.change(|live| live.removed = true);
         self.tell(entry, ContainerEventKind::Removed);

@@ -14,9 +14,9 @@ impl Inner {
         identity::check_name(name)?;
         let _work = entry.work.lock().await;
         let (record, from) = self.take_name(entry, name)?;
-        if let Err(error) = self.table.put(&record.id, &record, Durability::Synced).await {
+        if let Err(error) = self.put(&record, Durability::Synced).await {
             entry.change(|live| live.record.name = from);
-            return Err(error.into());
+            return Err(error);
         }
         self.tell(entry, ContainerEventKind::Renamed { from });
         Ok(())

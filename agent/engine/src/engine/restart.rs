@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::Inner;
 use crate::EngineError;
-use crate::container::create::now_ms;
+use crate::container::create::{blocking, now_ms};
+use crate::container::fleeting;
 use crate::container::record::{Entry, Phase, Record};
 use crate::container::restart::{self, End, Restarts};
 use crate::records::Durability;
@@ -126,7 +127,16 @@ impl Inner {
         Ok(())
     }
 
+    /// Writes a record where it is kept. That of a container which is gone after its end anyway is written again only
+    /// where a person changed it: what it does itself, the keeper knows.
     pub(crate) async fn put(&self, record: &Record, durability: Durability) -> Result<(), EngineError> {
-        Ok(self.table.put(&record.id, record, durability).await?)
+        if !record.noted {
+            return Ok(self.table.put(&record.id, record, durability).await?);
+        }
+        if durability == Durability::Synced {
+            let (dir, record) = (self.config.container_dir(&record.id), record.clone());
+            blocking(move || fleeting::note_again(&dir, &record)).await?;
+        }
+        Ok(())
     }
 }
