@@ -7,6 +7,7 @@ pub mod dev;
 pub mod image;
 pub mod info;
 mod lines;
+pub mod logging;
 pub mod node;
 pub mod service;
 pub mod volume;

@@ -26,7 +26,7 @@ pub enum Kind {
     Denied,
     /// This machine lacks something: root, a kernel feature, a free port: exit code 9.
     Environment,
-    /// `container run` itself failed, not the program in the container: exit code 125.
+    /// A container could not be run, for no fault of its program: exit code 125.
     Run,
     /// The program in the container can't be executed: exit code 126.
     NotExecutable,
@@ -35,7 +35,18 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The exit code of the process.
+    /// The exit code of the process after this command, "ctl container run". With commands that end with the code of
+    /// the program in the container, all that is not about that program is 125, so that the two can be told apart.
+    pub fn exit_code_of(self, command: &str) -> u8 {
+        match (command, self) {
+            (_, Self::NotExecutable | Self::NoProgram) => self.exit_code(),
+            ("ctl run" | "ctl exec", _) => Self::Run.exit_code(),
+            ("ctl container run" | "ctl container create" | "ctl container exec", _) => Self::Run.exit_code(),
+            _ => self.exit_code(),
+        }
+    }
+
+    /// The exit code of the process after any other command.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Internal => 1,
@@ -159,5 +170,22 @@ mod tests {
         let error = CommandError::from(Status::aborted("service web was changed"));
         assert_eq!(error.kind, Kind::Conflict);
         assert_eq!(error.hints.len(), 1);
+    }
+
+    #[test]
+    fn what_failed_in_a_run_is_told_from_what_the_program_ended_with() {
+        for command in
+            ["ctl run", "ctl exec", "ctl container run", "ctl container create", "ctl container exec"]
+        {
+            for kind in [Kind::Usage, Kind::NotFound, Kind::Unavailable, Kind::Environment, Kind::Run] {
+                assert_eq!(kind.exit_code_of(command), 125, "{command} {kind:?}");
+            }
+            for (code, expected) in [(127, 127), (126, 126), (125, 125)] {
+                let mut status = Status::failed_precondition("cannot start");
+                status.metadata_mut().insert("exit-code", code.into());
+                assert_eq!(CommandError::from(status).kind.exit_code_of(command), expected);
+            }
+        }
+        assert_eq!(Kind::NotFound.exit_code_of("ctl container rm"), 3);
     }
 }

@@ -22,16 +22,20 @@ pub mod output;
 pub mod telemetry;
 pub mod terminal;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::FromArgMatches;
+use clap::{CommandFactory, FromArgMatches};
 use tracing::Instrument;
 
 /// Runs the command line of this process and returns its exit code.
 pub fn run() -> ExitCode {
     let line: Vec<_> = std::env::args_os().collect();
-    let matches = cli::parse(&line).unwrap_or_else(|error| error.exit());
-    let cli = cli::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let read = cli::parse(&line).and_then(|matches| Ok((cli::Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match read {
+        Ok(read) => read,
+        Err(error) => return misread(&line, &error),
+    };
     let name = command_name(&matches);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -57,9 +61,21 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             output::fail(&error);
-            ExitCode::from(error.kind.exit_code())
+            ExitCode::from(error.kind.exit_code_of(&name))
         }
     }
+}
+
+/// Says what is wrong with a command line, or shows the help that was asked for.
+fn misread(line: &[OsString], error: &clap::Error) -> ExitCode {
+    // Nobody may be reading it.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    let partly = cli::Cli::command().ignore_errors(true).try_get_matches_from(line);
+    let name = partly.map(|matches| command_name(&matches)).unwrap_or_default();
+    ExitCode::from(error::Kind::Usage.exit_code_of(&name))
 }
 
 /// The words that choose the command, without its arguments: they may be secret.
@@ -82,5 +98,24 @@ mod tests {
         let line = ["ctl", "-o", "json", "container", "run", "-e", "PASSWORD=x", "image", "sh"];
         let matches = cli::parse(&line.map(Into::into));
         assert_eq!(matches.map(|matches| command_name(&matches)).ok().as_deref(), Some("ctl container run"));
+    }
+
+    #[test]
+    fn a_mistake_counts_as_one_of_the_command_it_is_in() {
+        let code = |line: &str| {
+            let line: Vec<OsString> = line.split(' ').map(Into::into).collect();
+            let error = cli::parse(&line).expect_err("it makes no sense");
+            format!("{:?}", misread(&line, &error))
+        };
+        let code_of = |code: u8| format!("{:?}", ExitCode::from(code));
+        for line in
+            ["ctl run --nonsense image", "ctl container run", "ctl container exec c", "ctl exec --env"]
+        {
+            assert_eq!(code(line), code_of(125), "{line}");
+        }
+        for line in ["ctl ps --nonsense", "ctl nonsense run", "ctl", "ctl container", "ctl volume rm"] {
+            assert_eq!(code(line), code_of(2), "{line}");
+        }
+        assert_eq!(code("ctl run --help"), code_of(0));
     }
 }

@@ -58,8 +58,8 @@ fn what_cannot_be_meant_is_refused(bench: &Bench<'_>) {
     // A switch must not take the image for its value.
     assert!(bench.refused(&["--use-api-socket"]).contains("the whole host"));
     bench.start(&["--name", "weighed"]);
-    let (_, said) = bench.solo.refused(&["container", "update", "--blkio-weight", "100", "weighed"]);
-    assert!(said.contains("make the container anew"), "{said}");
+    let (_, said) = bench.solo.refused(&["container", "update", "--kernel-memory", "1g", "weighed"]);
+    assert!(said.contains("gave it up"), "{said}");
 }
 
 fn exit_codes(bench: &Bench<'_>) {
@@ -76,7 +76,19 @@ fn exit_codes(bench: &Bench<'_>) {
     assert_eq!(code(&["-w", "relative"], &["true"]), Some(125));
     assert_eq!(code(&["-w", "/bin/busybox"], &["true"]), Some(125), "a working directory that is a file");
     assert_eq!(code(&["--memory", "1k"], &["true"]), Some(125));
-    assert_eq!(code(&["--no-such-option"], &["true"]), Some(2), "a mistake in the command line is ctl's own");
+    assert_eq!(code(&["--no-such-option"], &["true"]), Some(125), "no program can be meant by that");
+    assert_eq!(code(&["--runtime", "runc"], &["true"]), Some(125));
+    assert_eq!(code(&["-it"], &["true"]), Some(125), "there is no terminal");
+    for (line, expected) in [
+        (&["exec", "nobody", "true"][..], 125),
+        (&["exec", "--nonsense", "nobody", "true"], 125),
+        (&["container", "create", "--nonsense", "image"], 125),
+        (&["--agent-socket", "/none", "run", "image"], 125),
+        (&["container", "start", "--attach", "nobody"], 3),
+        (&["container", "rm", "--nonsense"], 2),
+    ] {
+        assert_eq!(bench.solo.refused(line).0, expected, "{line:?}");
+    }
     for (signal, expected) in [("9", 137), ("15", 143)] {
         let script = format!("kill -{signal} $$");
         assert_eq!(code(&["--init"], &["sh", "-c", &script]), Some(expected));

@@ -18,7 +18,7 @@ use tonic::Streaming;
 
 use super::attach::{PATIENCE, RETRY};
 use super::detach::Keys;
-use super::options::{as_run, variables_of};
+use super::options::variables_of;
 use super::session::{Down, End, Input, Line, Options, Up, relay};
 use crate::cli::Global;
 use crate::client::Host;
@@ -78,7 +78,7 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
         ..Options::default()
     };
     if args.tty && options.stdin && !terminal::stdin_is_terminal() {
-        return Err(CommandError::new(Kind::Run, "standard input is no terminal, so --tty makes no sense")
+        return Err(CommandError::new(Kind::Usage, "standard input is no terminal, so --tty makes no sense")
             .hint("leave out --tty (-t), or run it from a terminal"));
     }
     let detach = args.detach;
@@ -86,11 +86,10 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
     let mut client = connect(global).await?;
     if detach {
         let request = StartExecRequest { spec: Some(spec) };
-        let started = client.start(request).await.map_err(|status| as_run(status.into()))?;
-        output::line(&started.into_inner().id);
+        output::line(&client.start(request).await?.into_inner().id);
         return Ok(ExitCode::SUCCESS);
     }
-    let (line, started) = open(&mut client, Request::Start(spec)).await.map_err(as_run)?;
+    let (line, started) = open(&mut client, Request::Start(spec)).await?;
     be_terminal(global, client, line, started, options).await
 }
 

@@ -5,7 +5,6 @@
 mod devices;
 mod gpus;
 mod health;
-mod logging;
 mod mounts;
 mod namespaces;
 mod network;
@@ -87,7 +86,7 @@ pub(super) struct Options {
     restart: restart::Restart,
     /// Where its output goes.
     #[command(flatten)]
-    logging: logging::Logging,
+    logging: crate::cmd::logging::Logging,
     /// The image
     #[arg(help_heading = "Arguments")]
     image: String,
@@ -133,7 +132,7 @@ impl Options {
         if let Some(path) = cidfile.as_deref().filter(|path| path.exists()) {
             let text =
                 format!("the file {} exists already; remove it, or choose another --cidfile", path.display());
-            return Err(as_run(CommandError::new(Kind::Conflict, text)));
+            return Err(CommandError::new(Kind::Conflict, text));
         }
         let request = CreateContainerRequest { start_follows, ..self.into_request()? };
         if pull == Pull::Always {
@@ -150,7 +149,7 @@ impl Options {
                     made.id,
                     path.display()
                 );
-                as_run(CommandError::internal(text))
+                CommandError::internal(text)
             })?;
         }
         Ok(made.id)
@@ -176,7 +175,7 @@ impl Options {
         self.mounts.fill(&mut request)?;
         self.health.fill(&mut request)?;
         self.restart.fill(&mut request)?;
-        self.logging.fill(&mut request)?;
+        request.logging = self.logging.asked();
         Ok(request)
     }
 }
@@ -197,10 +196,9 @@ async fn create(
             if refused.code() == Code::NotFound && refused.message().starts_with("image ") =>
         {
             fetch(agent, image, quiet).await?;
-            let made = agent.create_container(request).await;
-            Ok(made.map_err(|status| as_run(status.into()))?.into_inner())
+            Ok(agent.create_container(request).await?.into_inner())
         }
-        _ => Err(as_run(refused.into())),
+        _ => Err(refused.into()),
     }
 }
 
@@ -209,7 +207,7 @@ async fn fetch(agent: &mut Node, image: &str, quiet: bool) -> Result<(), Command
         true => crate::cmd::image::pull_quietly(agent, image).await,
         false => crate::cmd::image::pull(agent, image).await,
     };
-    fetched.map(drop).map_err(as_run)
+    fetched.map(drop)
 }
 
 /// Only a new file: an id must never be taken for another's.
@@ -235,15 +233,6 @@ fn spec(request: &mut CreateContainerRequest) -> &mut ContainerSpec {
     request.spec.get_or_insert_default()
 }
 
-/// Docker's exit code for a run that failed before the program did anything.
-pub(super) fn as_run(error: CommandError) -> CommandError {
-    let kind = match error.kind {
-        Kind::Environment | Kind::Unavailable | Kind::NoProgram | Kind::NotExecutable => error.kind,
-        _ => Kind::Run,
-    };
-    error.of_kind(kind)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,15 +250,5 @@ mod tests {
     fn only_this_platform_is_asked_for() {
         assert!(platform("linux/amd64").is_ok());
         assert!(platform("linux/arm64").unwrap_err().contains("linux/amd64"));
-    }
-
-    #[test]
-    fn a_program_that_cannot_run_has_dockers_exit_code() {
-        for (code, expected) in [(127, 127), (126, 126), (125, 125)] {
-            let mut status = tonic::Status::failed_precondition("cannot start");
-            status.metadata_mut().insert("exit-code", code.into());
-            assert_eq!(as_run(status.into()).kind.exit_code(), expected);
-        }
-        assert_eq!(as_run(CommandError::internal("anything")).kind.exit_code(), 125);
     }
 }

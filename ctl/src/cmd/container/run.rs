@@ -9,7 +9,7 @@ use tonic::Code;
 
 use super::attach;
 use super::detach::Keys;
-use super::options::{Options, Stream, as_run};
+use super::options::{Options, Stream};
 use crate::cli::Global;
 use crate::client::Node;
 use crate::error::{CommandError, Kind};
@@ -67,7 +67,7 @@ impl Args {
 pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, CommandError> {
     let session = args.session()?;
     if session.terminal && !args.detach && !terminal::stdin_is_terminal() {
-        return Err(CommandError::new(Kind::Run, "standard input is no terminal, so --tty makes no sense")
+        return Err(CommandError::new(Kind::Usage, "standard input is no terminal, so --tty makes no sense")
             .hint("leave out --tty (-t), or run it from a terminal"));
     }
     let mut agent = crate::cmd::agent(global).await?;
@@ -79,7 +79,7 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
         return Ok(ExitCode::SUCCESS);
     }
     let only_sends = session.mute_stdout && session.mute_stderr;
-    let session = attach::open(&mut agent, &id, session).await.map_err(as_run)?;
+    let session = attach::open(&mut agent, &id, session).await?;
     start(&mut agent, &id, rm).await?;
     if only_sends {
         // As Docker does: nothing else comes that says which container it is.
@@ -102,5 +102,5 @@ async fn start(agent: &mut Node, id: &str, remove: bool) -> Result<(), CommandEr
             output::note(&format!("container {id} could not be removed: {}", status.message()));
         }
     }
-    Err(as_run(status.into()))
+    Err(status.into())
 }

@@ -65,7 +65,7 @@ impl Mounts {
 }
 
 fn usage(message: String) -> CommandError {
-    CommandError::new(Kind::Run, message).hint("how things are mounted:  ctl container run --help")
+    CommandError::new(Kind::Usage, message).hint("how things are mounted:  ctl container run --help")
 }
 
 fn tmpfs(text: &str) -> Mount {
