@@ -12,8 +12,7 @@
 //! by device; two files of one directory that have the same device are an error.
 //!
 //! What asks for a device is always the request. Files belong to the host's administrator: one that others than root
-//! may write is refused. Deliberately absent: hooks, which would run programs of the host beside a container's files,
-//! and YAML.
+//! may write is refused. Deliberately absent: hooks, which would run programs of the host beside a container's files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -205,8 +204,7 @@ impl Registry {
         let mut hint = String::new();
         if of_kind.is_empty() && name.kind.vendor() == "nvidia.com" {
             hint.push_str(
-                "; with NVIDIA's container toolkit:  nvidia-ctk cdi generate --format=json --disable-hook=all \
-                 --output=/etc/cdi/nvidia.json",
+                "; with NVIDIA's container toolkit:  nvidia-ctk cdi generate --disable-hook=all --output=/etc/cdi/nvidia.yaml",
             );
         }
         for (file, reason) in self.unreadable.iter().take(3) {
@@ -234,13 +232,12 @@ fn text_of(file: &Path) -> Result<String, String> {
     }
 }
 
-/// Every JSON text is YAML too, so the name of a file does not tell what it is written in.
+/// JSON in a file that is called so, else YAML, of which JSON is a part.
 fn read_specification(file: &Path, text: &str) -> Result<Specification, String> {
-    let is_json = text.trim_start().starts_with('{');
-    if !is_json && file.extension().is_some_and(|extension| extension != "json") {
-        return Err("YAML is not taken; write it as JSON (nvidia-ctk: --format=json)".to_owned());
+    match file.extension().is_some_and(|extension| extension == "json") {
+        true => Specification::parse(text),
+        false => Specification::parse_yaml(text),
     }
-    Specification::parse(text)
 }
 
 #[cfg(test)]
@@ -317,14 +314,14 @@ mod tests {
     fn what_nobody_has_says_what_there_is_and_what_was_not_read() {
         let (_scratch, registry) = registry(&[
             ("0/a.json", specification("v.com/net", &[("one", "{\"env\": [\"A=1\"]}")])),
-            ("0/nvidia.yaml", "cdiVersion: 0.8.0\nkind: nvidia.com/gpu\n".to_owned()),
+            ("0/nvidia.yaml", "cdiVersion: 0.8.0\nkind: nvidia.com/gpu\ndevices: 7\n".to_owned()),
             ("0/bad.json", "{\"cdiVersion\"".to_owned()),
         ]);
         let said = env(&registry, &["v.com/net=three"]).unwrap_err();
         assert!(said.contains("has one"), "{said}");
         let said = env(&registry, &["nvidia.com/gpu=all"]).unwrap_err();
         assert!(
-            said.contains("nvidia-ctk") && said.contains("nvidia.yaml") && said.contains("YAML"),
+            said.contains("nvidia-ctk") && said.contains("nvidia.yaml") && said.contains("devices"),
             "{said}"
         );
         assert!(said.contains("bad.json"), "{said}");

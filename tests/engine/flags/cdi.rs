@@ -54,6 +54,8 @@ fn install(root: &Path) -> PathBuf {
     fs::write(&hook, format!("#!/bin/sh\ntouch {}\n", root.join("hook-ran").display())).expect("a file");
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("executable");
     fs::write(specifications.join("example.json"), vendor(&vendor_dir)).expect("a file");
+    let yaml = "cdiVersion: 0.8.0\nkind: example.com/net\ndevices:\n- name: eth\n  containerEdits:\n    env:\n    - NET=eth\n";
+    fs::write(specifications.join("net.yaml"), yaml).expect("a file");
     specifications
 }
 
@@ -69,6 +71,7 @@ fn devices_come_from_specifications_and_from_requests_only() {
     let bench = Bench { solo, image: format!("{ADDRESS}/busybox:1") };
     a_device_is_all_that_its_vendor_says(&bench);
     several_and_all(&bench);
+    a_specification_may_be_yaml(&bench);
     what_cannot_be_had_is_refused(&bench, dir.path());
     an_image_asks_for_nothing(&bench);
     a_specification_is_read_at_each_start(&bench, &specifications);
@@ -119,6 +122,11 @@ fn several_and_all(bench: &Bench<'_>) {
     assert!(said.contains("hook"), "all is every device, also the one with a hook: {said}");
     let out = bench.sh(&["--gpus", "driver=cdi,device=example.com/gpu=1"], "echo $CARD");
     assert_eq!(out, "1\n");
+}
+
+fn a_specification_may_be_yaml(bench: &Bench<'_>) {
+    let line = ["run", "--rm", "--device", "example.com/net=eth", &bench.image, "sh", "-c", "echo $NET"];
+    assert_eq!(bench.solo.ctl(&line), "eth\n");
 }
 
 fn what_cannot_be_had_is_refused(bench: &Bench<'_>, root: &Path) {

@@ -113,13 +113,25 @@ struct Device {
 }
 
 impl Specification {
-    /// Reads a file.
+    /// Reads JSON.
     ///
     /// # Errors
     /// What is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Specification, String> {
-        let file: File =
-            serde_json::from_str(text).map_err(|error| format!("it is no CDI specification: {error}"))?;
+        let file = serde_json::from_str(text);
+        Self::checked(file.map_err(|error| format!("it is no CDI specification: {error}"))?)
+    }
+
+    /// Reads YAML.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn parse_yaml(text: &str) -> Result<Specification, String> {
+        let file = serde_norway::from_str(text);
+        Self::checked(file.map_err(|error| format!("it is no CDI specification: {error}"))?)
+    }
+
+    fn checked(file: File) -> Result<Specification, String> {
         if !VERSIONS.contains(&file.cdi_version.as_str()) {
             return Err(format!(
                 "its version {:?} is not known; {} is",
@@ -250,6 +262,29 @@ mod tests {
             ("A=b=c", 7, "/b")
         );
         assert_eq!((edits.device_nodes[0].minor, edits.device_nodes[0].file_mode), (Some(3), Some(0o666)));
+    }
+
+    #[test]
+    fn yaml_says_the_same_as_json() {
+        let yaml = "---\ncdiVersion: 0.8.0\nkind: v.com/c\ncontainerEdits:\n  env: [A=1]\ndevices:\n- name: \"0\"\n  \
+                    containerEdits: &common\n    deviceNodes:\n    - path: /dev/x\n      hostPath: /dev/null\n      \
+                    permissions: rw\n      fileMode: 438\n- name: \"1\"\n  containerEdits: *common\n";
+        let json = "{\"cdiVersion\": \"0.8.0\", \"kind\": \"v.com/c\", \"containerEdits\": {\"env\": [\"A=1\"]}, \"devices\": [\
+                    {\"name\": \"0\", \"containerEdits\": {\"deviceNodes\": [{\"path\": \"/dev/x\", \"hostPath\": \"/dev/null\", \
+                    \"permissions\": \"rw\", \"fileMode\": 438}]}}, \
+                    {\"name\": \"1\", \"containerEdits\": {\"deviceNodes\": [{\"path\": \"/dev/x\", \"hostPath\": \"/dev/null\", \
+                    \"permissions\": \"rw\", \"fileMode\": 438}]}}]}";
+        assert_eq!(Specification::parse_yaml(yaml), Specification::parse(json));
+        assert_eq!(Specification::parse_yaml(json), Specification::parse(json), "JSON is YAML");
+        for bad in
+            ["", "[", "cdiVersion: 0.8.0", "cdiVersion: 0.8.0\nkind: v.com/c\nunknown: 1", "a: &a [*a]"]
+        {
+            assert!(Specification::parse_yaml(bad).is_err(), "{bad:?}");
+        }
+        let many = (0..40).fold("a0: &a0 [x, x]\n".to_owned(), |text, n| {
+            format!("{text}a{}: &a{} [*a{n}, *a{n}]\n", n + 1, n + 1)
+        });
+        assert!(Specification::parse_yaml(&many).is_err(), "it would be larger than the machine");
     }
 
     #[test]
