@@ -58,6 +58,10 @@ fn limits_change_at_once_wholly_or_not_at_all_and_stay_changed() {
     assert_eq!(solo.ctl(&[&more[..], &["web"]].concat()), "web\n");
     assert_eq!((memory(&solo), pids(&solo).as_str()), (256 << 20, "max"));
     assert!(limit(&solo, "cpu", "cpu.cfs_quota_us", "cpu.max").starts_with("50000"));
+    solo.ctl(&["container", "update", "--blkio-weight", "300", "web"]);
+    assert!(limit(&solo, "blkio", "blkio.bfq.weight", "io.bfq.weight").ends_with("300"));
+    solo.ctl(&["container", "update", "--blkio-weight", "0", "web"]);
+    assert!(limit(&solo, "blkio", "blkio.bfq.weight", "io.bfq.weight").ends_with("100"));
 
     // It uses some 30 MB, so this is refused, and with it what was to be changed beside.
     let (code, said) = solo.refused(&["container", "update", "-m", "8m", "--pids-limit", "77", "web"]);

@@ -114,6 +114,7 @@ impl Host {
 const CPU: &str = "cgroup controller cpu";
 const CPUSET: &str = "cgroup controller cpuset";
 const DISKS: &str = "cgroup controller io";
+const REAL_TIME: &str = "real-time budgets of cgroups";
 const WEIGHTS: &str = "weights of disk accesses";
 const SWAP: &str = "swap accounting";
 const USERS: &str = "user namespaces";
@@ -132,6 +133,8 @@ fn needs(config: &ContainerConfig) -> Vec<(&'static str, bool, &'static str)> {
         ("cpu-period", resources.cpu_period.is_some(), CPU),
         ("cpu-quota", resources.cpu_quota.is_some(), CPU),
         ("cpu-shares", resources.cpu_shares.is_some(), CPU),
+        ("cpu-rt-runtime", resources.cpu_rt_runtime.is_some(), REAL_TIME),
+        ("cpu-rt-period", resources.cpu_rt_period.is_some(), REAL_TIME),
         ("cpuset-cpus", !resources.cpuset_cpus.is_empty(), CPUSET),
         ("cpuset-mems", !resources.cpuset_mems.is_empty(), CPUSET),
         // Without a limit of swap nothing has to be counted.
@@ -185,15 +188,12 @@ fn cgroups(facts: &Facts) -> Vec<Feature> {
             "",
             "--blkio-weight is refused; it needs the disk scheduler BFQ, or io.cost on version 2",
         ),
-        Feature {
-            name: "real-time budgets of cgroups",
-            availability: if facts.real_time == Some(true) {
-                Availability::Unused
-            } else {
-                Availability::Missing
-            },
-            detail: "--cpu-rt-runtime and --cpu-rt-period are refused".to_owned(),
-        },
+        feature(
+            REAL_TIME,
+            facts.real_time == Some(true),
+            "",
+            "--cpu-rt-runtime and --cpu-rt-period are refused; they need version 1 and CONFIG_RT_GROUP_SCHED",
+        ),
     ]
 }
 

@@ -13,6 +13,7 @@ mod favor;
 mod files;
 mod freeze;
 mod layout;
+mod real_time;
 mod usage;
 
 use std::collections::BTreeSet;

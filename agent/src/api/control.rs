@@ -132,6 +132,9 @@ pub(super) async fn update(
         cpuset_cpus: request.cpuset_cpus,
         cpuset_mems: request.cpuset_mems,
         pids: request.pids,
+        cpu_rt_runtime: request.cpu_rt_runtime_us,
+        cpu_rt_period: request.cpu_rt_period_us,
+        blkio_weight: request.blkio_weight.map(|weight| u16::try_from(weight).unwrap_or(u16::MAX)),
         restart: policy.map_err(|fault| error::invalid_field("restart", fault))?,
     };
     api.engine.update(&container.id, update).await.map_err(|fault| error::engine(&fault))?;

@@ -175,6 +175,8 @@ fn resources(given: v1::ResourceLimits) -> Result<Resources, Invalid> {
         cpu_shares: given.cpu_shares,
         cpu_period: given.cpu_period_us,
         cpu_quota: given.cpu_quota_us,
+        cpu_rt_runtime: given.cpu_rt_runtime_us,
+        cpu_rt_period: given.cpu_rt_period_us,
         cpuset_cpus: given.cpuset_cpus,
         cpuset_mems: given.cpuset_mems,
         pids_unlimited: given.pids_unlimited,

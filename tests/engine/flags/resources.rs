@@ -9,6 +9,7 @@ fn limits_are_the_kernels() {
     on_a_host("flags-r", |bench| {
         memory_and_processes(bench);
         processors(bench);
+        real_time(bench);
         disks(bench);
         a_place_below_another_cgroup(bench);
         refusals(bench);
@@ -139,13 +140,52 @@ fn a_place_below_another_cgroup(bench: &Bench<'_>) {
     }
 }
 
+/// Where cgroups share out time for real-time priorities, a container has what was asked for and no other has any.
+fn real_time(bench: &Bench<'_>) {
+    let is_shared_out = Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists();
+    let budget = ["--cpu-rt-runtime", "20000", "--cpu-rt-period", "500000"];
+    if !is_shared_out {
+        assert!(bench.refused(&budget).contains("real-time budgets"));
+        return;
+    }
+    let options = [&budget[..], &["--ulimit", "rtprio=99"]].concat();
+    let id = bench.start(&options);
+    let value = |file: &str| bench.cgroup(&id, "cpu", file, file);
+    assert_eq!(
+        (value("cpu.rt_runtime_us").as_str(), value("cpu.rt_period_us").as_str()),
+        ("20000", "500000")
+    );
+    let raised = |id: &str| {
+        let pid = bench.pid(id).to_string();
+        let chrt = std::process::Command::new("chrt").args(["-f", "-p", "5", &pid]).output();
+        chrt.expect("chrt is installed (util-linux)").status.success()
+    };
+    assert!(raised(&id), "it has a budget");
+    bench.solo.ctl(&["container", "update", "--cpu-rt-runtime", "40000", &id]);
+    assert_eq!(value("cpu.rt_runtime_us"), "40000");
+    let (_, said) = bench.solo.refused(&[
+        "container",
+        "update",
+        "--cpu-rt-runtime",
+        "500000",
+        "--cpu-rt-period",
+        "500000",
+        &id,
+    ]);
+    assert!(said.contains("rt_runtime"), "{said}");
+    assert_eq!(value("cpu.rt_runtime_us"), "40000", "a refusal changes nothing");
+    let other = bench.start(&["--ulimit", "rtprio=99"]);
+    assert!(!raised(&other), "it has none");
+    bench.solo.ctl(&["container", "rm", "--force", &id, &other]);
+}
+
 fn refusals(bench: &Bench<'_>) {
     for (options, word) in [
         (&["--memory-swap", "1g"][..], "needs a memory limit"),
         (&["--memory", "64m", "--memory-swap", "32m"], "memory-swap"),
         (&["--cpus", "1", "--cpu-quota", "5000"], "cpus"),
         (&["--cpuset-cpus", "4095"], "this host has no number 4095"),
-        (&["--cpu-rt-runtime", "1000"], "real-time"),
+        (&["--cpu-rt-runtime", "10"], "cpu-rt-runtime"),
         (&["--storage-opt", "size=1g"], "project quotas"),
         (&["--blkio-weight", "5"], "10 to 1000"),
         (&["--ulimit", "nofile=5:4"], "exceeds"),

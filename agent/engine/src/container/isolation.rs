@@ -20,6 +20,7 @@ mod cpuset;
 mod devices;
 mod names;
 mod namespaces;
+pub(crate) mod real_time;
 mod resources;
 mod seccomp;
 mod sysctl;

@@ -145,6 +145,7 @@ impl Inner {
         let pending = std::mem::take(&mut entry.live().pending);
         let short_id = record.short_id();
         let attestor = Arc::clone(&self.attestor);
+        let room = self.real_time_room(&record).await?;
         let hand_over = move |client: &mut Client| {
             // Written each time: the address is another one.
             let named = files::Named {
@@ -162,7 +163,7 @@ impl Inner {
         };
         let since = Instant::now();
         let answer = self.keeper.run(trace, hand_over).await?;
-        drop(shared);
+        drop((shared, room));
         let (pid, steps) = match answer {
             Ok(spawned) => spawned,
             Err(Failed::Engine(error)) => return Err(error),

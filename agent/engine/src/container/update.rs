@@ -7,6 +7,7 @@ use agent_runtime::cgroup::{Cgroup, Change};
 use agent_runtime::defaults;
 
 use super::create::{self, blocking};
+use super::isolation::real_time;
 use super::record::Entry;
 use super::restart::RestartPolicy;
 use super::{ContainerConfig, ContainerEventKind};
@@ -42,6 +43,12 @@ pub struct Update {
     pub cpuset_mems: Option<String>,
     /// Processes and threads.
     pub pids: Option<i64>,
+    /// Microseconds for processes of real-time priority in each of their periods.
+    pub cpu_rt_runtime: Option<u64>,
+    /// Microseconds.
+    pub cpu_rt_period: Option<u64>,
+    /// 10 to 1000, beside those of others.
+    pub blkio_weight: Option<u16>,
     /// When it is started again.
     pub restart: Option<RestartPolicy>,
 }
@@ -75,6 +82,18 @@ impl Update {
         }
         if let Some(shares) = self.cpu_shares {
             resources.cpu_shares = (shares > 0).then_some(shares);
+        }
+        if let Some(runtime) = self.cpu_rt_runtime {
+            resources.cpu_rt_runtime = (runtime > 0).then_some(runtime);
+            if runtime == 0 {
+                resources.cpu_rt_period = None;
+            }
+        }
+        if let Some(period) = self.cpu_rt_period {
+            resources.cpu_rt_period = (period > 0).then_some(period);
+        }
+        if let Some(weight) = self.blkio_weight {
+            resources.blkio_weight = (weight > 0).then_some(weight);
         }
         for (field, given, own) in [
             ("cpuset-cpus", &self.cpuset_cpus, &mut resources.cpuset_cpus),
@@ -158,6 +177,8 @@ fn change(from: &ContainerConfig, to: &ContainerConfig) -> Change {
         cpuset_cpus: list(&old.cpuset_cpus, &new.cpuset_cpus),
         cpuset_mems: list(&old.cpuset_mems, &new.cpuset_mems),
         pids: if_new(&before.pids, after.pids),
+        real_time: real_time::change(old, new),
+        disk_weight: if_new(&old.blkio_weight, new.blkio_weight),
     }
 }
 
@@ -174,11 +195,14 @@ impl Inner {
         let after = update.apply(&before)?;
         create::check(&after)?;
         after.isolation.check(&after)?;
+        self.host.check(&after)?;
         let is_alive = entry.state().is_alive();
         let (forth, back) = (change(&before, &after), change(&after, &before));
         if is_alive {
+            let room = real_time::make_room(&after.isolation.resources, &path).await?;
             let path = path.clone();
             blocking(move || Ok(Cgroup::open(&path)?.change(&forth)?)).await?;
+            drop(room);
         }
         let record = entry.change(|live| {
             if after.restart == RestartPolicy::No {

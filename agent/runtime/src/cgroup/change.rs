@@ -22,6 +22,10 @@ pub struct Change {
     pub cpuset_mems: Option<String>,
     /// Processes and threads.
     pub pids: Option<i64>,
+    /// Microseconds for processes of real-time priority in each period, and the period in microseconds.
+    pub real_time: Option<(u64, u64)>,
+    /// 10 to 1000, beside those of others; `None` within is as the kernel has it.
+    pub disk_weight: Option<Option<u16>>,
 }
 
 /// One file of a controller and what is written to it.
@@ -30,11 +34,23 @@ struct Write {
     controller: &'static str,
     file: &'static str,
     value: String,
+    /// Where the kernel has another file instead: that one and its value.
+    instead: Option<(&'static str, String)>,
     /// Kernels without swap accounting lack it.
     optional: bool,
 }
 
 const SWAP_V1: &str = "memory.memsw.limit_in_bytes";
+const RT_PERIOD: &str = "cpu.rt_period_us";
+
+/// What version 1 has at present, where the order of writes depends on it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Now {
+    /// The limit of memory and swap together, which must never be less than that of memory alone.
+    swap: Option<i64>,
+    /// Microseconds.
+    rt_period: Option<u64>,
+}
 
 impl Cgroup {
     /// Changes limits, in an order the kernel accepts.
@@ -44,10 +60,22 @@ impl Cgroup {
     pub fn change(&self, change: &Change) -> Result<(), CgroupError> {
         self.check_memory(change)?;
         let v1 = self.layout.is_v1();
-        let swap_now = if v1 { self.value("memory", SWAP_V1).ok() } else { None };
+        let number = |controller, file| match v1 {
+            true => self.value(controller, file).ok().and_then(|text| text.parse::<i64>().ok()),
+            false => None,
+        };
+        let rt_period = number("cpu", RT_PERIOD).and_then(|period| u64::try_from(period).ok());
+        let now = Now { swap: number("memory", SWAP_V1), rt_period };
         let mut undo: Vec<(Write, String)> = Vec::new();
-        for write in writes(change, v1, swap_now.and_then(|text| text.parse().ok())) {
-            match self.exchange(&write) {
+        for mut write in writes(change, v1, now) {
+            let mut exchanged = self.exchange(&write);
+            if let (Err(error), Some((file, value))) = (&exchanged, write.instead.take())
+                && error.kind() == io::ErrorKind::NotFound
+            {
+                (write.file, write.value) = (file, value);
+                exchanged = self.exchange(&write);
+            }
+            match exchanged {
                 Ok(before) => undo.push((write, before)),
                 Err(error) if write.optional && error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => {
@@ -89,10 +117,10 @@ impl Cgroup {
     }
 }
 
-/// The files to write. `swap_now` is the present limit of memory and swap of version 1, which must never be less
-/// than that of memory alone.
-fn writes(change: &Change, v1: bool, swap_now: Option<i64>) -> Vec<Write> {
-    let write = |controller, file, value: String| Write { controller, file, value, optional: false };
+/// The files to write.
+fn writes(change: &Change, v1: bool, now: Now) -> Vec<Write> {
+    let write =
+        |controller, file, value: String| Write { controller, file, value, instead: None, optional: false };
     let or_max = |value: i64| if value < 0 { "max".to_owned() } else { value.to_string() };
     let mut writes = Vec::new();
     if let Some(pids) = change.pids {
@@ -113,6 +141,14 @@ fn writes(change: &Change, v1: bool, swap_now: Option<i64>) -> Vec<Write> {
         Some((quota, period)) => writes.push(write("cpu", "cpu.max", format!("{} {period}", or_max(quota)))),
         None => {}
     }
+    if let Some((runtime, period)) = change.real_time {
+        let runtime = write("cpu", "cpu.rt_runtime_us", runtime.to_string());
+        let longer = now.rt_period.is_none_or(|now| now <= period);
+        let period = write("cpu", RT_PERIOD, period.to_string());
+        // In between the part is less than before and after, never more than there is.
+        writes.extend(if longer { [period, runtime] } else { [runtime, period] });
+    }
+    writes.extend(change.disk_weight.map(|weight| disk_weight(weight, v1)));
     for (file, list) in [("cpuset.cpus", &change.cpuset_cpus), ("cpuset.mems", &change.cpuset_mems)] {
         writes.extend(list.iter().map(|list| write("cpuset", file, list.clone())));
     }
@@ -126,13 +162,14 @@ fn writes(change: &Change, v1: bool, swap_now: Option<i64>) -> Vec<Write> {
         });
     }
     if let Some((limit, total)) = change.memory {
-        writes.extend(memory(limit, total, v1, swap_now));
+        writes.extend(memory(limit, total, v1, now.swap));
     }
     writes
 }
 
 fn memory(limit: i64, total: i64, v1: bool, swap_now: Option<i64>) -> [Write; 2] {
-    let write = |file, value: String, optional| Write { controller: "memory", file, value, optional };
+    let write =
+        |file, value: String, optional| Write { controller: "memory", file, value, instead: None, optional };
     if !v1 {
         let swap = if total < 0 || limit < 0 { "max".to_owned() } else { (total - limit).to_string() };
         let limit = if limit < 0 { "max".to_owned() } else { limit.to_string() };
@@ -144,12 +181,24 @@ fn memory(limit: i64, total: i64, v1: bool, swap_now: Option<i64>) -> [Write; 2]
     if grows { [both, alone] } else { [alone, both] }
 }
 
+/// The same files and numbers as in the plan of a container; 100 is what the kernel begins with.
+fn disk_weight(weight: Option<u16>, v1: bool) -> Write {
+    let same = weight.unwrap_or(100).to_string();
+    let wide = weight.map_or(100, |weight| 1 + (u32::from(weight).max(10) - 10) * 9999 / 990);
+    let (controller, file, instead) = match v1 {
+        true => ("blkio", "blkio.bfq.weight", ("blkio.weight", weight.unwrap_or(500).to_string())),
+        false => ("io", "io.bfq.weight", ("io.weight", wide.to_string())),
+    };
+    Write { controller, file, value: same, instead: Some(instead), optional: false }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn shown(change: &Change, v1: bool, swap_now: Option<i64>) -> Vec<String> {
-        writes(change, v1, swap_now).iter().map(|write| format!("{} {}", write.file, write.value)).collect()
+    fn shown(change: &Change, v1: bool, swap: Option<i64>) -> Vec<String> {
+        let now = Now { swap, rt_period: Some(1_000) };
+        writes(change, v1, now).iter().map(|write| format!("{} {}", write.file, write.value)).collect()
     }
 
     #[test]
@@ -175,6 +224,19 @@ mod tests {
         let expected =
             ["pids.max max", "cpu.weight 39", "cpu.max max 100000", "memory.swap.max 200", "memory.max 100"];
         assert_eq!(shown(&change, false, None), expected);
+    }
+
+    #[test]
+    fn weights_and_real_time_have_the_files_of_the_hosts_version() {
+        let change = Change { disk_weight: Some(Some(505)), ..Change::default() };
+        assert_eq!(shown(&change, true, None), ["blkio.bfq.weight 505"]);
+        let write = writes(&change, false, Now::default()).remove(0);
+        assert_eq!((write.file, write.instead), ("io.bfq.weight", Some(("io.weight", "5000".to_owned()))));
+        let usual = Change { disk_weight: Some(None), ..Change::default() };
+        assert_eq!(shown(&usual, true, None), ["blkio.bfq.weight 100"]);
+        let real_time = |period| Change { real_time: Some((500, period)), ..Change::default() };
+        assert_eq!(shown(&real_time(2_000), true, None), ["cpu.rt_period_us 2000", "cpu.rt_runtime_us 500"]);
+        assert_eq!(shown(&real_time(900), true, None), ["cpu.rt_runtime_us 500", "cpu.rt_period_us 900"]);
     }
 
     #[test]

@@ -130,13 +130,17 @@ fn cpu_steps(cpu: &LinuxCpu, v1: bool, steps: &mut Vec<HostStep>) -> Result<(), 
             format!("{period} is not 1,000 to 1,000,000"),
         ));
     }
-    for (field, asked) in [
-        ("realtimeRuntime", cpu.realtime_runtime().is_some()),
-        ("realtimePeriod", cpu.realtime_period().is_some()),
+    for (field, file, value) in [
+        ("realtimePeriod", "cpu.rt_period_us", cpu.realtime_period().map(|period| period.to_string())),
+        ("realtimeRuntime", "cpu.rt_runtime_us", cpu.realtime_runtime().map(|runtime| runtime.to_string())),
     ] {
-        if asked {
-            let reason = "is not supported: no cgroup above the container's has any of that time to give";
-            return Err(PlanError::new(format!("linux.resources.cpu.{field}"), reason));
+        match value {
+            Some(value) if v1 => steps.push(set("cpu", file, value)),
+            Some(_) => {
+                let reason = "cgroups of version 2 do not have it";
+                return Err(PlanError::new(format!("linux.resources.cpu.{field}"), reason));
+            }
+            None => {}
         }
     }
     if let Some(quota) = positive(cpu.quota()) {

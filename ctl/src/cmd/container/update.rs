@@ -35,6 +35,15 @@ pub struct Args {
     /// Processor time in each period, in microseconds; -1 for no limit
     #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true)]
     cpu_quota: Option<i64>,
+    /// Microseconds in each period for processes of real-time priority; 0 for none (cgroup version 1)
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_rt_runtime: Option<u64>,
+    /// Length of that period; 0 for the default, 1000000
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_rt_period: Option<u64>,
+    /// Weight of its disk accesses, 10 to 1000; 0 for the ordinary one
+    #[arg(long, value_name = "WEIGHT")]
+    blkio_weight: Option<u32>,
     /// Processors it may run on, such as 0-3,7
     #[arg(long, value_name = "LIST")]
     cpuset_cpus: Option<String>,
@@ -73,6 +82,9 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
         cpuset_cpus: args.cpuset_cpus,
         cpuset_mems: args.cpuset_mems,
         pids: args.pids_limit,
+        cpu_rt_runtime_us: args.cpu_rt_runtime,
+        cpu_rt_period_us: args.cpu_rt_period,
+        blkio_weight: args.blkio_weight,
         restart: args.restart,
     };
     if request == UpdateContainerRequest::default() {

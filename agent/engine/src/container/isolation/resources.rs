@@ -10,7 +10,7 @@ use oci_spec::runtime::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Ulimit, bounded, cpuset, ulimit};
+use super::{Ulimit, bounded, cpuset, real_time, ulimit};
 use crate::EngineError;
 use crate::container::{Limits, MEMORY_MINIMUM};
 
@@ -37,6 +37,10 @@ pub struct Resources {
     pub cpu_period: Option<u64>,
     /// Microseconds of processor time per period; -1 is no limit.
     pub cpu_quota: Option<i64>,
+    /// Microseconds for processes of real-time priority in each of their periods; version 1 only.
+    pub cpu_rt_runtime: Option<u64>,
+    /// Microseconds; a second when `None`.
+    pub cpu_rt_period: Option<u64>,
     /// Processors it may run on, as `0-3,7`.
     pub cpuset_cpus: String,
     /// Memory nodes it may use.
@@ -188,6 +192,7 @@ impl Resources {
         if self.cpu_shares.is_some_and(|shares| !(2..=262_144).contains(&shares)) {
             return Err(EngineError::invalid("cpu-shares", "must be from 2 to 262144"));
         }
+        real_time::check(self)?;
         cpuset::check("cpuset-cpus", &self.cpuset_cpus, "/sys/devices/system/cpu/online")?;
         cpuset::check("cpuset-mems", &self.cpuset_mems, "/sys/devices/system/node/online")
     }
@@ -269,6 +274,9 @@ impl Resources {
             cpu.set_period(self.cpu_period);
         }
         cpu.set_shares(self.cpu_shares);
+        if let Some((runtime, period)) = real_time::budget(self) {
+            cpu.set_realtime_runtime(Some(signed(runtime))).set_realtime_period(Some(period));
+        }
         let list = |text: &String| (!text.is_empty()).then(|| text.clone());
         cpu.set_cpus(list(&self.cpuset_cpus)).set_mems(list(&self.cpuset_mems));
         resources.set_cpu(Some(cpu));
@@ -347,6 +355,8 @@ mod tests {
             ("cpu-period", Resources { cpu_period: Some(999), ..d() }, &none),
             ("cpu-quota", Resources { cpu_quota: Some(-2), ..d() }, &none),
             ("cpu-shares", Resources { cpu_shares: Some(1), ..d() }, &none),
+            ("cpu-rt-runtime", Resources { cpu_rt_runtime: Some(1_000_001), ..d() }, &none),
+            ("cpu-rt-period", Resources { cpu_rt_period: Some(1_000), ..d() }, &none),
             ("cpuset-cpus", Resources { cpuset_cpus: "x".into(), ..d() }, &none),
             ("blkio-weight", Resources { blkio_weight: Some(9), ..d() }, &none),
             ("shm-size", Resources { shm_bytes: Some(0), ..d() }, &none),

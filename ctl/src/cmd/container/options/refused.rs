@@ -26,11 +26,7 @@ const fn switch(name: &'static str, reason: &'static str) -> Refusal {
 
 const OTHER_NETWORKS: &str = "there is one network, the host's bridge, with addresses of its own choice";
 const WINDOWS: &str = "it is an option for Windows containers";
-const REAL_TIME: &str = "no cgroup above the container's has real-time budget to hand down; for real-time priority use \
-                         --cap-add SYS_NICE --ulimit rtprio=99 --userns host";
 const KERNEL_MEMORY: &str = "Linux 5.4 gave it up; --memory counts the kernel's memory too";
-const WEIGHT: &str =
-    "the weight of a running container's disk accesses stays; make the container anew with it";
 
 /// The options of one verb that are not taken.
 pub(in crate::cmd::container) trait List {
@@ -47,8 +43,6 @@ impl List for OfCreate {
         valued("cgroup-manager", "cgroups are written directly; there is no manager to choose"),
         valued("cpu-count", WINDOWS),
         valued("cpu-percent", WINDOWS),
-        valued("cpu-rt-period", REAL_TIME),
-        valued("cpu-rt-runtime", REAL_TIME),
         switch(
             "disable-content-trust",
             "there is no content trust to disable; name images by digest to pin them",
@@ -78,12 +72,7 @@ impl List for OfCreate {
 pub(in crate::cmd::container) struct OfUpdate;
 
 impl List for OfUpdate {
-    const ALL: &'static [Refusal] = &[
-        valued("blkio-weight", WEIGHT),
-        valued("cpu-rt-period", REAL_TIME),
-        valued("cpu-rt-runtime", REAL_TIME),
-        valued("kernel-memory", KERNEL_MEMORY),
-    ];
+    const ALL: &'static [Refusal] = &[valued("kernel-memory", KERNEL_MEMORY)];
 }
 
 /// Which of a list were given.

@@ -40,6 +40,12 @@ pub(super) struct Resources {
     /// Processor time in each period, in microseconds
     #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true)]
     cpu_quota: Option<i64>,
+    /// Microseconds in each period for processes of real-time priority (cgroup version 1)
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_rt_runtime: Option<u64>,
+    /// Length of that period (default 1000000)
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_rt_period: Option<u64>,
     /// Processors it may run on, such as 0-3,7
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
     cpuset_cpus: String,
@@ -105,6 +111,8 @@ impl Resources {
             cpu_shares: self.cpu_shares.filter(|shares| *shares != 0),
             cpu_period_us: self.cpu_period.filter(|period| *period != 0),
             cpu_quota_us: self.cpu_quota.filter(|quota| *quota != 0),
+            cpu_rt_runtime_us: self.cpu_rt_runtime.filter(|runtime| *runtime != 0),
+            cpu_rt_period_us: self.cpu_rt_period.filter(|period| *period != 0),
             cpuset_cpus: self.cpuset_cpus,
             cpuset_mems: self.cpuset_mems,
             pids_unlimited: pids == Some(0),
