@@ -3,6 +3,8 @@
 
 pub mod progress;
 pub mod rows;
+pub mod shape;
+pub mod template;
 pub mod time;
 
 use std::io::{IsTerminal, Write};

@@ -48,6 +48,9 @@ fn a_life_is_told_in_dockers_words() {
     assert_eq!(of_it[5]["attributes"]["signal"], "15");
     assert_eq!(of_it[4]["attributes"]["oldName"], "web");
     assert_eq!(solo.refused(&["events", "--filter", "colour=red"]).0, 6);
+    assert_eq!(solo.refused(&["events", "--filter", "type=contaner"]).0, 6);
+    assert_eq!(actions(&told(&solo, &["--filter", "scope=local", "--filter", "type=container"])), expected);
+    assert_eq!(told(&solo, &["--filter", "daemon=here"]), Vec::<serde_json::Value>::new());
     assert_eq!(solo.refused(&["events", "--since", "soon"]).0, 2);
     // The past is the agent's memory: a new one begins anew, and says what happens from then on.
     solo.kill_agent();
@@ -138,6 +141,11 @@ fn what_is_done_to_containers_and_volumes_is_told() {
     assert_eq!(actions(&told(&solo, &["--filter", "type=network"])), ["connect", "disconnect"]);
     assert_eq!(actions(&told(&solo, &["--filter", "type=image"])), ["import", "pull", "tag"]);
     let commit = told(&solo, &["--filter", "event=commit"]);
+    solo.ctl(&["volume", "create", "unused"]);
+    std::fs::write(dir.path().join("data/agent/volumes/all/unused/data/file"), [0; 1_000]).expect("written");
+    solo.ctl(&["volume", "prune", "--force", "--all"]);
+    let volumes = told(&solo, &["--filter", "type=volume", "--filter", "event=prune"]);
+    assert_eq!(volumes[0]["attributes"]["reclaimed"], "1000", "{volumes:?}");
     assert!(
         commit[0]["attributes"]["imageRef"].as_str().is_some_and(|name| name.ends_with("mine:1")),
         "{commit:?}"

@@ -111,7 +111,8 @@ fn on_terminal(solo: &Solo<'_>, arguments: &[&str], typed: &[(&str, &[u8])]) -> 
     let mut line = vec![command.get_program().to_string_lossy().into_owned()];
     line.extend(command.get_args().map(|word| format!("'{}'", word.to_string_lossy())));
     let mut script = std::process::Command::new("script");
-    script.args(["-qefc", &line.join(" "), "/dev/null"]);
+    let line = format!("stty rows 33 cols 99; {}", line.join(" "));
+    script.args(["-qefc", &line, "/dev/null"]);
     script.env("ROADSTEAD_CONFIG", solo.root().join("config.json"));
     let mut child = script
         .stdin(Stdio::piped())
@@ -179,4 +180,42 @@ fn a_running_container_is_attached_to_and_left() {
     assert!(code == 3 && shown.contains("got end"), "{code}: {shown}");
     let (_, said) = solo.refused(&["container", "attach", "t"]);
     assert!(said.contains("exited") || said.contains("not run"), "{said}");
+}
+
+#[test]
+fn what_happens_on_terminals_is_told() {
+    let (host, dir) = (Host::new("termev"), scratch());
+    let registry = Registry::start(&host, dir.path());
+    registry.push("busybox", "1", &image::busybox(&["sh"]));
+    let solo = Solo::start(&host, dir.path());
+    let image = format!("{ADDRESS}/busybox:1");
+    solo.ctl(&["run", "-dit", "--name", "t", &image, "sh", "-c", "while read l; do echo got $l; done"]);
+    let (code, shown) =
+        on_terminal(&solo, &["container", "attach", "t"], &[("", b"a\r"), ("got a", b"\x10\x11")]);
+    assert_eq!(code, 0, "{shown}");
+    let line = exec(&["-it", "t", "sh", "-c", "echo begun; read a; exit 6"]);
+    let (code, shown) = on_terminal(&solo, &line, &[("begun", b"\x10\x11")]);
+    assert_eq!(code, 0, "{shown}");
+    let id = shown.split("attach --exec ").nth(1).unwrap_or_else(|| panic!("{shown}")).trim();
+    let (code, shown) = on_terminal(&solo, &["container", "attach", "--exec", id], &[("", b"x\r")]);
+    assert_eq!(code, 6, "{shown}");
+    let told = |event: &str, format: &str| {
+        let filter = format!("event={event}");
+        let line = ["events", "--since", "1h", "--until", "0s", "--filter", &filter, "--format", format];
+        solo.ctl(&line).trim().to_owned()
+    };
+    let attribute = |name: &str| format!("{{{{.Actor.Attributes.{name}}}}}");
+    assert_eq!(told("resize", "{{.Actor.Attributes.height}}x{{.Actor.Attributes.width}}"), "33x99");
+    assert_eq!(told("attach", "{{.Type}} {{.from}}"), format!("container {image}"));
+    assert_eq!(told("detach", &attribute("name")), "t");
+    let command = "sh -c echo begun; read a; exit 6";
+    assert_eq!(told("exec_create", "{{.Action}}"), format!("exec_create: {command}"));
+    assert_eq!(told("exec_start", "{{.status}}"), format!("exec_start: {command}"));
+    assert_eq!(told("exec_die", &attribute("exitCode")), "6");
+    for event in ["exec_create", "exec_start", "exec_detach", "exec_die"] {
+        assert_eq!(told(event, &attribute("execID")), id, "{event}");
+    }
+    let whole: serde_json::Value = serde_json::from_str(&told("exec_die", "{{json .}}")).expect("JSON");
+    assert!(whole["timeNano"].is_u64() && whole["Actor"]["Attributes"]["name"] == "t", "{whole}");
+    solo.ctl(&["container", "rm", "-f", "t"]);
 }

@@ -189,7 +189,8 @@ fn lists_show_what_is_asked_for() {
         if size >= 100_000 { Ok(()) } else { Err(size.to_string()) }
     });
     assert_eq!(solo.refused(&["ps", "--filter", "colour=red"]).0, 6);
-    assert!(solo.refused(&["ps", "--format", "{{.ID}}"]).1.contains("json"));
+    let named = solo.ctl(&["ps", "--format", "table {{.Names}}\\t{{.State}}\\t{{.Label \"none\"}}"]);
+    assert_eq!(named, "NAMES   STATE     LABEL\nweb     running\n");
     assert_eq!(solo.ctl(&["container", "port", "web"]), "80/tcp -> 0.0.0.0:8080\n");
     assert_eq!(solo.ctl(&["container", "port", "web", "80"]), "0.0.0.0:8080\n");
     assert_eq!(solo.refused(&["container", "port", "web", "81"]).0, 3);

@@ -2,6 +2,10 @@
 //! kept for who comes later. Both are bounded: a listener that does not keep up
 //! loses the oldest and learns how many, and never slows the engine.
 //!
+//! Whoever makes or removes something tells it here: [`Events::tell_image`] for images, [`Events::tell_pruned`] when
+//! all that nobody uses was removed, [`Events::tell`] for everything else. Containers have their own words in
+//! `container/event.rs`, which come here too.
+//!
 //! Deliberately absent: a history that outlives the agent.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -118,6 +122,18 @@ impl Events {
         kept.keep(Arc::clone(&event));
         // Under the lock, so that who begins to listen misses nothing and gets nothing twice. Nobody may listen.
         let _ = self.inner.live.send(event);
+    }
+
+    /// Tells of an image, with Docker's word for what was done: `pull`, `push`, `import`, `load`, `save`, `tag`, `untag`,
+    /// or `delete` when no name refers to it any more. Once for each name; `digest` is its manifest's, or the name
+    /// again where that is not known.
+    pub fn tell_image(&self, action: &str, digest: &str, name: &str) {
+        self.tell(Subject::Image, action, digest, [("name".to_owned(), name.to_owned())].into());
+    }
+
+    /// Tells that all objects of a kind that nobody uses were removed, after each was told; this freed so many bytes.
+    pub fn tell_pruned(&self, subject: Subject, bytes: u64) {
+        self.tell(subject, "prune", "", [("reclaimed".to_owned(), bytes.to_string())].into());
     }
 
     /// Begins to listen.

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::RwLock;
 
 use crate::content::{ContentStore, Digest, LocalContent};
-use crate::events::{Events, Subject};
+use crate::events::Events;
 use crate::records::Records;
 use crate::snapshot::{DiffId, Snapshots};
 
@@ -121,8 +121,7 @@ impl Images {
     /// `actor` is the image's digest, or its name where only that is known, as in Docker.
     fn tell(&self, action: &str, actor: &str, reference: &Reference) {
         if let Some(events) = self.inner.told.get() {
-            let name = reference.to_string();
-            events.tell(Subject::Image, action, actor, [("name".to_owned(), name)].into());
+            events.tell_image(action, actor, &reference.to_string());
         }
     }
 

@@ -51,7 +51,7 @@ use crate::content::Digest;
 
 mod container;
 mod layer;
-mod size;
+pub(crate) mod size;
 #[cfg(test)]
 mod suite;
 

@@ -16,7 +16,23 @@ use tonic::{Request, Response, Status};
 use super::filter::Filters;
 use super::{Answers, Api, STREAM_QUEUE, traced};
 
-const KEYS: [&str; 7] = ["container", "event", "image", "label", "network", "type", "volume"];
+const KEYS: [&str; 9] =
+    ["container", "daemon", "event", "image", "label", "network", "scope", "type", "volume"];
+
+/// What Docker tells of. Those that are not told here match nothing; a word that is none is a mistake.
+const TYPES: [&str; 11] = [
+    "builder",
+    "config",
+    "container",
+    "daemon",
+    "image",
+    "network",
+    "node",
+    "plugin",
+    "secret",
+    "service",
+    "volume",
+];
 
 #[tonic::async_trait]
 impl Events for Api {
@@ -28,6 +44,8 @@ impl Events for Api {
     ) -> Result<Response<Self::FollowEventsStream>, Status> {
         traced("FollowEvents", request, async |request| {
             let filters = Filters::new(request.filters, &KEYS)?;
+            filters.check("type", &TYPES)?;
+            filters.check("scope", &["local", "swarm"])?;
             let listening = self.engine.listen();
             let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
             let wanted = Wanted { since_ns: request.since_ns, until_ns: request.until_ns, filters };
@@ -125,6 +143,8 @@ fn admits(filters: &Filters, event: &Event) -> bool {
         && filters.admits("event", |wanted| {
             event.action == wanted || event.action.split(':').next() == Some(wanted)
         })
+        && filters.admits("scope", |wanted| wanted == "local")
+        && filters.admits("daemon", |wanted| is_called("daemon", wanted))
         && filters.admits("container", |wanted| is_called("container", wanted))
         && filters.admits("network", |wanted| is_called("network", wanted))
         && filters.admits("volume", |wanted| is_called("volume", wanted))
@@ -166,6 +186,7 @@ mod tests {
             ("image", "hello"),
             ("type", "container"),
             ("label", "part=db"),
+            ("scope", "local"),
         ] {
             assert!(admitted(key, value), "{key}={value}");
         }
@@ -177,6 +198,8 @@ mod tests {
             ("type", "image"),
             ("volume", "web"),
             ("label", "part=x"),
+            ("scope", "swarm"),
+            ("daemon", "web"),
         ] {
             assert!(!admitted(key, value), "{key}={value}");
         }

@@ -37,6 +37,17 @@ impl Filters {
         Ok(Filters { values })
     }
 
+    /// Refuses values of a key that are none of these.
+    pub(super) fn check(&self, key: &str, known: &[&str]) -> Result<(), Status> {
+        match self.values(key).iter().find(|value| !known.contains(&value.as_str())) {
+            Some(value) => {
+                let rule = format!("there is no {key} {value:?}; there are {}", known.join(", "));
+                Err(error::invalid_field("filter", rule))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The values of a key.
     pub(super) fn values(&self, key: &str) -> &[String] {
         self.values.get(key).map(Vec::as_slice).unwrap_or_default()
@@ -88,5 +99,8 @@ mod tests {
     fn an_unknown_key_is_refused_with_those_there_are() {
         let refused = Filters::new(vec![filter("nmae", "a")], &["name"]).unwrap_err();
         assert!(refused.message().contains("nmae") && refused.message().contains("name"), "{refused}");
+        let filters = Filters::new(vec![filter("type", "contaner")], &["type"]).unwrap();
+        assert!(filters.check("type", &["container"]).unwrap_err().message().contains("contaner"));
+        assert!(filters.check("type", &["contaner"]).is_ok() && filters.check("scope", &[]).is_ok());
     }
 }

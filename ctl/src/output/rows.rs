@@ -9,11 +9,13 @@ use super::{Row, time};
 
 mod container;
 mod host;
+mod named;
 mod usage;
 mod volume;
 
 pub use container::{ContainerRow, EventRow, PortRow, ProcessRow, SizedContainerRow};
 pub use host::ImageRow;
+pub use named::event;
 pub use usage::UsageRow;
 pub use volume::VolumeRow;
 

@@ -93,8 +93,7 @@ impl Engine {
         self.inner.check_open()?;
         let inner = Arc::clone(&self.inner);
         let pruned = to_its_end(async move { Ok(inner.prune(&filter).await) }).await?;
-        let attributes = [("reclaimed".to_owned(), pruned.bytes.to_string())];
-        self.inner.told.tell(Subject::Container, "prune", "", attributes.into());
+        self.inner.told.tell_pruned(Subject::Container, pruned.bytes);
         Ok(pruned)
     }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::{Engine, to_its_end};
 use crate::EngineError;
 use crate::container::identity;
+use crate::events::Subject;
+use crate::snapshot::size;
 use crate::volume::{Volume, VolumeConfig, VolumeError};
 
 /// A volume and who has it.
@@ -62,15 +64,29 @@ impl Engine {
     /// # Errors
     /// When the host refuses; those before are gone.
     pub async fn prune_volumes(&self, all: bool) -> Result<Vec<String>, EngineError> {
-        let mut removed = Vec::new();
-        for volume in self.inner.volumes.list().into_iter().filter(|volume| all || volume.anonymous) {
+        let (mut removed, mut bytes, mut refused) = (Vec::new(), 0_u64, None);
+        for found in self.volumes() {
+            let VolumeInUse { volume, containers } = found;
+            if !(all || volume.anonymous) || !containers.is_empty() {
+                continue;
+            }
+            let mountpoint = volume.mountpoint.clone();
+            let size = tokio::task::spawn_blocking(move || size::of(&mountpoint)).await;
             match self.remove_volume(&volume.name).await {
-                Ok(()) => removed.push(volume.name),
+                Ok(()) => {
+                    removed.push(volume.name);
+                    // What could not be looked at in full counts for nothing.
+                    bytes = bytes.saturating_add(size.ok().and_then(Result::ok).unwrap_or_default());
+                }
                 Err(EngineError::Volume(VolumeError::InUse { .. } | VolumeError::NotFound(_))) => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
             }
         }
-        Ok(removed)
+        self.inner.told.tell_pruned(Subject::Volume, bytes);
+        refused.map_or(Ok(removed), Err)
     }
 
     /// As [`Engine::remove`], and takes the container's anonymous volumes along.

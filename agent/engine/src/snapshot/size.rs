@@ -1,4 +1,4 @@
-//! How much a container has written. Its layer may change meanwhile, so
+//! How much there is in a container's own layer, or in a volume. Either may change meanwhile, so
 //! directories are opened one by one below the layer's own, never through a link.
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, openat, openat2, statat};
 
 /// Bytes of the files below `root`, each counted once however many names it has.
-pub(super) fn of(root: &Path) -> io::Result<u64> {
+pub(crate) fn of(root: &Path) -> io::Result<u64> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let root = openat(CWD, root, flags, Mode::empty())?;
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;

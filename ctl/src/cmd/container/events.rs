@@ -10,7 +10,8 @@ use super::filter::{self, Filter};
 use crate::cli::Global;
 use crate::error::CommandError;
 use crate::moment;
-use crate::output::rows::EventRow;
+use crate::output::rows::{self, EventRow};
+use crate::output::shape::{self, Shape};
 use crate::output::{self, Format};
 
 /// Show what happens, as it happens
@@ -22,9 +23,20 @@ pub struct Args {
     /// End at this time, which may have passed
     #[arg(long, value_name = "WHEN", value_parser = moment::when)]
     until: Option<u64>,
-    /// Only these: container, event, image, label, network, type, volume (KEY=VALUE)
+    /// Only these: container, daemon, event, image, label, network, scope, type, volume (KEY=VALUE)
     #[arg(long, short = 'f', value_name = "KEY=VALUE", value_parser = filter::parse)]
     filter: Vec<Filter>,
+    /// json, or a template with Docker's names, such as '{{.Type}} {{.Action}} {{.Actor.Attributes.name}}'
+    #[arg(long, value_name = "FORMAT", value_parser = shape::shape)]
+    format: Option<Shape>,
+}
+
+fn line(shape: &Shape, event: v1::Event) -> Result<String, CommandError> {
+    match shape {
+        Shape::Lines(template) | Shape::Columns(template) => shape::filled(template, &rows::event(&event)),
+        Shape::Plain(Format::Json) => Ok(serde_json::to_string(&EventRow::from(event)).unwrap_or_default()),
+        Shape::Plain(Format::Table) => Ok(EventRow::from(event).to_string()),
+    }
 }
 
 /// Prints events until the end that was asked for, or until Ctrl-C; of `subject` only, if given.
@@ -37,6 +49,7 @@ pub(super) async fn run(
     subject: Option<&str>,
 ) -> Result<ExitCode, CommandError> {
     let mut agent = EventsClient::new(crate::cmd::host(global).await?);
+    let shape = args.format.unwrap_or(Shape::Plain(global.output));
     let mut filters: Vec<v1::Filter> = args.filter.into_iter().map(Into::into).collect();
     if let Some(subject) = subject {
         filters.push(v1::Filter { key: "type".to_owned(), value: subject.to_owned() });
@@ -53,11 +66,7 @@ pub(super) async fn run(
         let Some(answer) = next else { return Ok(ExitCode::SUCCESS) };
         match answer.message {
             Some(Message::Event(event)) => {
-                let row = EventRow::from(event);
-                let text = match global.output {
-                    Format::Json => serde_json::to_string(&row).unwrap_or_default(),
-                    Format::Table => row.to_string(),
-                };
+                let text = line(&shape, event)?;
                 if output::bytes(format!("{text}\n").as_bytes(), false).is_err() {
                     return Ok(ExitCode::from(output::READER_GONE));
                 }

@@ -8,6 +8,7 @@ use super::several::{Containers, Failures};
 use crate::cli::Global;
 use crate::error::CommandError;
 use crate::output;
+use crate::output::shape::{self, Shape};
 
 /// Show everything about containers, as JSON
 #[derive(Debug, clap::Args)]
@@ -15,6 +16,9 @@ pub struct Args {
     /// Also how much they have written: looks at every file
     #[arg(long, short = 's')]
     size: bool,
+    /// json, or a template for each container, such as '{{.State.Status}}'
+    #[arg(long, short = 'f', value_name = "FORMAT", value_parser = shape::shape)]
+    format: Option<Shape>,
     /// Which containers.
     #[command(flatten)]
     containers: Containers,
@@ -40,6 +44,13 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
             Err(status) => failures.add(&container, status.into())?,
         }
     }
-    output::json(&found);
+    match args.format {
+        Some(Shape::Lines(template) | Shape::Columns(template)) => {
+            for document in &found {
+                output::line(&shape::filled(&template, document)?);
+            }
+        }
+        _ => output::json(&found),
+    }
     Ok(failures.exit_code())
 }

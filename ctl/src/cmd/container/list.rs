@@ -7,8 +7,9 @@ use proto::v1::ListContainersRequest;
 use super::filter::{self, Filter};
 use crate::cli::Global;
 use crate::error::CommandError;
+use crate::output;
 use crate::output::rows::{ContainerRow, SizedContainerRow};
-use crate::output::{self, Format};
+use crate::output::shape::{self, Shape};
 
 /// List containers
 #[derive(Debug, clap::Args)]
@@ -34,18 +35,9 @@ pub struct Args {
     /// Only those with name, id, label, status, ancestor, publish, volume, health ... (KEY=VALUE)
     #[arg(long, short = 'f', value_name = "KEY=VALUE", value_parser = filter::parse)]
     filter: Vec<Filter>,
-    /// table or json, as --output
-    #[arg(long, value_parser = format)]
-    format: Option<Format>,
-}
-
-fn format(text: &str) -> Result<Format, String> {
-    match text {
-        "table" => Ok(Format::Table),
-        "json" => Ok(Format::Json),
-        _ if text.contains("{{") => Err("templates are not supported; take --format json and jq".to_owned()),
-        _ => Err("expected table or json".to_owned()),
-    }
+    /// table, json, a template with Docker's names such as '{{.ID}} {{.Names}}', or table TEMPLATE
+    #[arg(long, value_name = "FORMAT", value_parser = shape::shape)]
+    format: Option<Shape>,
 }
 
 /// Lists the containers of this host, the newest first.
@@ -63,25 +55,13 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
     let mut containers = agent.list_containers(request).await?.into_inner().containers;
     containers.reverse();
     let rows = containers.iter().map(|container| ContainerRow::new(container, args.no_trunc));
-    let format = args.format.unwrap_or(global.output);
+    let shape = args.format.unwrap_or(Shape::Plain(global.output));
     if args.quiet {
         rows.for_each(|row| output::line(row.id()));
     } else if args.size {
-        output::list(format, &rows.map(SizedContainerRow).collect::<Vec<_>>());
+        shape::print(&shape, &rows.map(SizedContainerRow).collect::<Vec<_>>())?;
     } else {
-        output::list(format, &rows.collect::<Vec<_>>());
+        shape::print(&shape, &rows.collect::<Vec<_>>())?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_template_is_refused_with_what_to_do_instead() {
-        assert_eq!(format("json"), Ok(Format::Json));
-        assert!(format("{{.ID}}").expect_err("a template").contains("jq"));
-        assert!(format("xml").is_err());
-    }
 }

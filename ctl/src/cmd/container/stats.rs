@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::cli::Global;
 use crate::error::{CommandError, Kind};
+use crate::output::shape::{self, Shape};
 use crate::output::{self, Format, rows::UsageRow};
 
 /// Between two rounds.
@@ -30,6 +31,9 @@ pub struct Args {
     /// Show whole ids
     #[arg(long)]
     no_trunc: bool,
+    /// table, json, a template with Docker's names such as '{{.Name}} {{.CPUPerc}}', or table TEMPLATE
+    #[arg(long, value_name = "FORMAT", value_parser = shape::shape)]
+    format: Option<Shape>,
     /// Only these: names, ids, or the beginning of ids
     containers: Vec<String>,
 }
@@ -42,6 +46,7 @@ type Answers = BTreeMap<String, ContainerUsageResponse>;
 /// When the agent can't be asked, or a container that was named does not exist.
 pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, CommandError> {
     let mut agent = crate::cmd::agent(global).await?;
+    let shape = args.format.unwrap_or(Shape::Plain(global.output));
     let request = ListContainerUsageRequest {
         containers: args.containers.clone(),
         all: args.all || !args.containers.is_empty(),
@@ -52,10 +57,10 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
     let mut before = by_id(ask().await?);
     if args.no_stream {
         sleep(GLANCE).await;
-        output::list(global.output, &rows(&ask().await?, &before, args.no_trunc));
+        shape::print(&shape, &rows(&ask().await?, &before, args.no_trunc))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut screen = Screen { format: global.output, is_terminal: io::stdout().is_terminal() };
+    let screen = Screen { shape, is_terminal: io::stdout().is_terminal() };
     let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     let mut rounds = interval(ROUND);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -72,7 +77,8 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
             Err(error) if error.kind == Kind::NotFound => return Ok(ExitCode::SUCCESS),
             Err(error) => return Err(error),
         };
-        if screen.show(&rows(&now, &before, args.no_trunc)).is_err() {
+        let text = screen.text(&rows(&now, &before, args.no_trunc))?;
+        if output::bytes(text.as_bytes(), false).is_err() {
             return Ok(ExitCode::from(output::READER_GONE));
         }
         before = by_id(now);
@@ -89,21 +95,19 @@ fn rows(now: &[ContainerUsageResponse], before: &Answers, in_full: bool) -> Vec<
 
 /// Where the rounds are shown.
 struct Screen {
-    format: Format,
+    shape: Shape,
     is_terminal: bool,
 }
 
 impl Screen {
-    fn show(&mut self, rows: &[UsageRow]) -> io::Result<()> {
-        let text = match (self.format, self.is_terminal) {
-            (Format::Json, _) => {
-                let line = |row| serde_json::to_string(row).unwrap_or_default() + "\n";
-                rows.iter().map(line).collect()
-            }
-            (Format::Table, true) => redrawn(&output::table(rows)),
-            (Format::Table, false) => output::table(rows) + "\n",
-        };
-        output::bytes(text.as_bytes(), false)
+    /// What to print for a round.
+    fn text(&self, rows: &[UsageRow]) -> Result<String, CommandError> {
+        if self.shape == Shape::Plain(Format::Json) {
+            let line = |row| serde_json::to_string(row).unwrap_or_default() + "\n";
+            return Ok(rows.iter().map(line).collect());
+        }
+        let text = self.shape.list(rows)?;
+        Ok(if self.is_terminal { redrawn(&text) } else { text + "\n" })
     }
 }
 

@@ -6,6 +6,7 @@ use proto::v1::{ListVolumesRequest, Volume};
 
 use crate::cli::Global;
 use crate::error::CommandError;
+use crate::output::shape::{self, Shape};
 use crate::output::{self, rows::VolumeRow};
 
 /// List volumes
@@ -17,6 +18,9 @@ pub struct Args {
     /// Only those with: dangling=true, driver=NAME, label=KEY[=VALUE], name=PART
     #[arg(long, short = 'f', value_name = "FILTER", value_parser = filter)]
     filter: Vec<Filter>,
+    /// table, json, a template with Docker's names such as '{{.Name}}', or table TEMPLATE
+    #[arg(long, value_name = "FORMAT", value_parser = shape::shape)]
+    format: Option<Shape>,
 }
 
 /// What a volume must be to be shown.
@@ -84,7 +88,8 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
     if args.quiet {
         shown.iter().for_each(|volume| output::line(&volume.name));
     } else {
-        output::list(global.output, &shown.into_iter().map(VolumeRow::from).collect::<Vec<_>>());
+        let shape = args.format.unwrap_or(Shape::Plain(global.output));
+        shape::print(&shape, &shown.into_iter().map(VolumeRow::from).collect::<Vec<_>>())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use proto::v1;
 use serde::Serialize;
+use serde_json::Value;
 
+use super::named::listed;
 use super::{Row, bytes, ports, short_image};
 use crate::output::time;
 
@@ -36,6 +38,8 @@ pub struct ContainerRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     size_bytes: Option<u64>,
     #[serde(skip)]
+    mounts: Vec<String>,
+    #[serde(skip)]
     age: String,
     #[serde(skip)]
     in_full: bool,
@@ -66,9 +70,25 @@ impl ContainerRow {
             started_at: time::rfc3339(container.started_at_ms),
             finished_at: time::rfc3339(container.finished_at_ms),
             size_bytes: container.size_bytes,
+            mounts: container.mounts.iter().map(|mount| mount.source.clone()).collect(),
             age: time::words(now_ms.saturating_sub(container.created_at_ms)),
             in_full,
         }
+    }
+
+    /// What Docker's `--format` has beside the columns: name, heading and value.
+    pub(super) fn further_fields(&self) -> [(&'static str, &'static str, Value); 8] {
+        let labels = serde_json::json!(self.labels);
+        [
+            ("CreatedAt", "CREATED AT", self.created_at.as_str().into()),
+            ("State", "STATE", self.state.as_str().into()),
+            ("Labels", "LABELS", listed(&labels).into()),
+            ("Label", "LABEL", labels),
+            ("Mounts", "MOUNTS", self.mounts.join(",").into()),
+            ("Health", "HEALTH", self.health.as_str().into()),
+            ("Task", "TASK", self.task.as_str().into()),
+            ("Size", "SIZE", self.size_bytes.map(bytes).into()),
+        ]
     }
 
     /// Its id, as long as the table shows it.
