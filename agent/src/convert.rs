@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use agent_engine::container::health::HealthStatus;
 use agent_engine::{
-    Container, ContainerConfig, ContainerState, Limits, PortMapping, Protocol, PublishedPort, WindowSize,
+    Container, ContainerConfig, ContainerState, Limits, Logging, PortMapping, Protocol, PublishedPort,
+    WindowSize,
 };
 use proto::v1;
 
@@ -56,8 +57,18 @@ pub fn container_config(
         stop_grace: (spec.stop_grace_seconds > 0)
             .then(|| Duration::from_secs(u64::from(spec.stop_grace_seconds))),
         ports: ports.iter().map(port_mapping).collect::<Result<_, _>>()?,
+        log: spec.logging.as_ref().map(logging).transpose()?,
         ..ContainerConfig::default()
     })
+}
+
+/// What is to be kept of a container's output; the options are judged when it is made.
+///
+/// # Errors
+/// When there is no such driver.
+pub fn logging(asked: &v1::Logging) -> Result<Logging, Invalid> {
+    Logging::new(&asked.driver, asked.options.clone().into_iter().collect())
+        .or_else(|error| invalid("logging", error.to_string()))
 }
 
 fn nonzero(value: u64) -> Option<u64> {

@@ -46,6 +46,9 @@ fn a_service_that_cannot_be_is_refused_and_leaves_nothing() {
     refused(&dev, &create(&["--replicas", "10001", "roadstead/hello"]), 6, &["replicas", "10000"]);
     refused(&dev, &create(&["--memory", "1k", "roadstead/hello"]), 6, &["memory", "6"]);
     refused(&dev, &["service", "create", "--name", "Not A Name", "roadstead/hello"], 6, &["name"]);
+    refused(&dev, &create(&["--log-driver", "syslog", "roadstead/hello"]), 6, &["logging", "json-file"]);
+    refused(&dev, &create(&["--log-opt", "max-sise=1m", "roadstead/hello"]), 6, &["logging", "max-size"]);
+    refused(&dev, &create(&["--log-opt", "max-size=lots", "roadstead/hello"]), 7, &["max-size", "10m"]);
     refused(&dev, &create(&["NOT//AN IMAGE"]), 6, &["image"]);
     refused(&dev, &create(&["localhost:5000/none:1"]), 7, &["localhost:5000/none:1", "not found"]);
     refused(&dev, &create(&["localhost:5999/none:1"]), 7, &["localhost:5999", "refused"]);

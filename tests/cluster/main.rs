@@ -6,6 +6,7 @@ mod bad_input;
 mod dev;
 mod faults;
 mod registry_faults;
+mod service_logs;
 mod terminal;
 mod transcript;
 mod two_nodes;

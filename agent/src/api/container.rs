@@ -3,8 +3,8 @@
 
 use std::time::SystemTime;
 
+use agent_engine::ContainerState;
 use agent_engine::image::Reference;
-use agent_engine::{ContainerState, Logging};
 use proto::v1;
 use tonic::Status;
 
@@ -35,8 +35,7 @@ pub(super) async fn create(
         .map_err(|fault| error::invalid(&fault))?;
     config.volumes_from.clone_from(&request.volumes_from);
     if let Some(given) = &request.logging {
-        let options = given.options.clone().into_iter().collect();
-        config.log = Some(Logging::new(&given.driver, options).map_err(|fault| error::engine(&fault))?);
+        config.log = Some(convert::logging(given).map_err(|fault| error::invalid(&fault))?);
     }
     config.read_only_root = request.read_only;
     config.window = convert::window(request.rows, request.columns);

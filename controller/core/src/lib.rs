@@ -49,7 +49,9 @@ pub use self::{
     },
     refusal::Refusal,
     resources::Resources,
-    spec::{ContainerSpec, FailureAction, Protocol, PublishedPort, ServiceSpec, SpecError, UpdatePolicy},
+    spec::{
+        ContainerSpec, FailureAction, Logging, Protocol, PublishedPort, ServiceSpec, SpecError, UpdatePolicy,
+    },
     state::{State, Usage},
     time::Timestamp,
 };

@@ -1,7 +1,8 @@
 //! Specifications of services, both ways; what comes in is validated by the core.
 
 use controller_core::{
-    ContainerSpec, FailureAction, Protocol, PublishedPort, Resources, ServiceSpec, SpecError, UpdatePolicy,
+    ContainerSpec, FailureAction, Logging, Protocol, PublishedPort, Resources, ServiceSpec, SpecError,
+    UpdatePolicy,
 };
 use proto::v1;
 
@@ -44,7 +45,12 @@ fn container_from_wire(spec: v1::ContainerSpec) -> ContainerSpec {
         limits: spec.limits.map(resources_from_wire).unwrap_or_default(),
         reservations: spec.reservations.map(resources_from_wire).unwrap_or_default(),
         placement_constraints: spec.placement_constraints,
+        logging: spec.logging.map(logging_from_wire).unwrap_or_default(),
     }
+}
+
+fn logging_from_wire(logging: v1::Logging) -> Logging {
+    Logging { driver: logging.driver, options: logging.options.into_iter().collect() }
 }
 
 fn port_from_wire(index: usize, port: v1::PublishedPort) -> Result<PublishedPort, SpecError> {
@@ -116,7 +122,14 @@ pub(super) fn container_to_wire(spec: &ContainerSpec) -> v1::ContainerSpec {
         limits: Some(resources_to_wire(spec.limits)),
         reservations: Some(resources_to_wire(spec.reservations)),
         placement_constraints: spec.placement_constraints.clone(),
+        logging: logging_to_wire(&spec.logging),
     }
+}
+
+fn logging_to_wire(logging: &Logging) -> Option<v1::Logging> {
+    let Logging { driver, options } = logging.clone();
+    let is_default = driver.is_empty() && options.is_empty();
+    (!is_default).then(|| v1::Logging { driver, options: options.into_iter().collect() })
 }
 
 pub(super) fn port_to_wire(port: &PublishedPort) -> v1::PublishedPort {
@@ -167,7 +180,8 @@ mod tests {
 
     prop_compose! {
         fn container()(
-            texts in vec(".{0,12}", 4),
+            texts in vec(".{0,12}", 5),
+            options in btree_map(".{0,6}", ".{0,6}", 0..4),
             lists in vec(vec(".{0,8}", 0..4), 4),
             labels in btree_map(".{0,6}", ".{0,6}", 0..4),
             stop_grace_seconds: u32,
@@ -180,6 +194,7 @@ mod tests {
                 entrypoint: lists[0].clone(), command: lists[1].clone(),
                 env: lists[2].clone(), placement_constraints: lists[3].clone(),
                 labels, stop_grace_seconds, limits, reservations,
+                logging: Logging { driver: texts[4].clone(), options },
             }
         }
     }
@@ -250,6 +265,9 @@ mod tests {
         ("spec.container.reservations.nano_cpus", |_, container| {
             container.limits = Some(v1::Resources { nano_cpus: 1, ..Default::default() });
             container.reservations = Some(v1::Resources { nano_cpus: 2, ..Default::default() });
+        }),
+        ("spec.container.logging", |_, container| {
+            container.logging = Some(v1::Logging { driver: "syslog".to_owned(), ..Default::default() });
         }),
         ("spec.container.placement_constraints", |_, container| {
             container.placement_constraints = vec!["node.color==red".to_owned()];

@@ -23,7 +23,7 @@ use crate::error::CommandError;
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Create a service and wait until its tasks run
-    Create(create::Args),
+    Create(Box<create::Args>),
     /// Show a service as JSON
     Inspect(inspect::Args),
     /// List the services
@@ -39,7 +39,7 @@ pub enum Command {
     /// Set the number of tasks: NAME=REPLICAS
     Scale(scale::Args),
     /// Change a service; its tasks are replaced one by one
-    Update(update::Args),
+    Update(Box<update::Args>),
 }
 
 /// Performs the command.
@@ -48,13 +48,13 @@ pub enum Command {
 /// Whatever it says to the user.
 pub async fn run(global: &Global, command: Command) -> Result<ExitCode, CommandError> {
     match command {
-        Command::Create(args) => create::run(global, args).await,
+        Command::Create(args) => create::run(global, *args).await,
         Command::Inspect(args) => inspect::run(global, args).await,
         Command::Ls => list::run(global).await,
         Command::Logs(args) => logs::run(global, args).await,
         Command::Ps(args) => ps::run(global, args).await,
         Command::Rm(args) => remove::run(global, args).await,
         Command::Scale(args) => scale::run(global, args).await,
-        Command::Update(args) => update::run(global, args).await,
+        Command::Update(args) => update::run(global, *args).await,
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::resources::Resources;
+use crate::spec::Logging;
 
 /// One container. Empty and zero mean "as the image says" or the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,4 +36,6 @@ pub struct ContainerSpec {
     pub reservations: Resources,
     /// `node.hostname==n1`, `node.labels.zone!=a`; see [`crate::spec::constraint`].
     pub placement_constraints: Vec<String>,
+    /// What of its output is kept.
+    pub logging: Logging,
 }

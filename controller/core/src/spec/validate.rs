@@ -137,6 +137,7 @@ fn container(container: &ContainerSpec) -> Result<(), SpecError> {
         return Err(broken("container.working_dir", "must begin with \"/\""));
     }
     labels("container.labels", container.labels.iter())?;
+    container.logging.check().map_err(|rule| broken("container.logging", rule))?;
     amounts(container)?;
     for text in &container.placement_constraints {
         Constraint::parse(text)

@@ -12,6 +12,7 @@ use super::converge::{self, Change};
 use super::spec;
 use crate::cli::Global;
 use crate::client::Control;
+use crate::cmd::logging::Logging;
 use crate::error::{CommandError, Kind};
 use crate::output;
 
@@ -48,6 +49,9 @@ pub struct Args {
     /// CPU that must be free on a node for each task, in cores
     #[arg(long, value_name = "CORES", value_parser = spec::cpus)]
     reserve_cpu: Option<u64>,
+    /// What of their output is kept.
+    #[command(flatten)]
+    logging: Logging,
     /// Place tasks only where this holds: node.hostname==n1, node.labels.zone!=a
     #[arg(long, value_name = "EXPRESSION")]
     constraint: Vec<String>,
@@ -139,6 +143,7 @@ fn spec_of(args: Args) -> ServiceSpec {
         limits: Some(args.limits.to_resources()),
         reservations: Some(reservations),
         placement_constraints: args.constraint,
+        logging: args.logging.asked(),
         ..ContainerSpec::default()
     };
     ServiceSpec {

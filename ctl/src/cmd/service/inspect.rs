@@ -1,5 +1,6 @@
 //! `ctl service inspect`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use proto::v1::{GetServiceRequest, ListTasksRequest};
@@ -22,6 +23,8 @@ struct Inspection {
     service: ServiceRow,
     env: Vec<String>,
     command: Vec<String>,
+    log_driver: String,
+    log_options: BTreeMap<String, String>,
     update_message: String,
     tasks: Vec<TaskRow>,
 }
@@ -37,10 +40,13 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
     let request = ListTasksRequest { service: service.id.clone(), ..ListTasksRequest::default() };
     let tasks = control.list_tasks(request).await?.into_inner().tasks;
     let container = service.spec.clone().unwrap_or_default().container.unwrap_or_default();
+    let logging = container.logging.unwrap_or_default();
     crate::output::json(&Inspection {
         service: ServiceRow::from(&service),
         env: container.env,
         command: container.command,
+        log_driver: logging.driver,
+        log_options: logging.options.into_iter().collect(),
         update_message: service.update_status.unwrap_or_default().message,
         tasks: tasks.iter().map(TaskRow::from).collect(),
     });

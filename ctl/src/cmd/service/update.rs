@@ -8,6 +8,7 @@ use proto::v1::{GetServiceRequest, PublishedPort, ServiceSpec, UpdateServiceRequ
 use super::converge::{self, Change};
 use super::spec;
 use crate::cli::Global;
+use crate::cmd::logging::Logging;
 use crate::error::{CommandError, Kind};
 use crate::output;
 
@@ -38,6 +39,9 @@ pub struct Args {
     /// New limits of each task.
     #[command(flatten)]
     limits: spec::Limits,
+    /// What of their output is kept; another driver begins without options.
+    #[command(flatten)]
+    logging: Logging,
     /// Tasks replaced at a time
     #[arg(long, value_name = "COUNT")]
     update_parallelism: Option<u32>,
@@ -95,6 +99,7 @@ fn change(spec: &mut ServiceSpec, args: &Args) {
     if let Some(arguments) = &args.args {
         container.command = arguments.split_whitespace().map(str::to_owned).collect();
     }
+    args.logging.clone().change(&mut container.logging);
     let name_of = |variable: &str| variable.split('=').next().unwrap_or(variable).to_owned();
     let replaced: Vec<String> = args.env_add.iter().map(|variable| name_of(variable)).collect();
     container.env.retain(|variable| {
