@@ -82,6 +82,16 @@ impl Tree {
         self
     }
 
+    /// Adds a further name of a file that is there.
+    ///
+    /// # Panics
+    /// When the path is no archive path.
+    pub fn hard_link(&mut self, path: &str, target: &str) -> &mut Self {
+        let mut header = Self::header(tar::EntryType::Link, 0o644, 0);
+        self.archive.append_link(&mut header, path, target).expect("short paths");
+        self
+    }
+
     /// Adds a node: a FIFO, or a device by its numbers.
     ///
     /// # Panics

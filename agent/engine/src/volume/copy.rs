@@ -1,15 +1,19 @@
 //! Copies a tree of an image into a volume: owners, modes, times, links, extended attributes, by descriptor only.
 //!
-//! The source is hostile and the destination is nobody else's yet. No link is ever followed: names are looked up one
-//! at a time in directories that are open. Devices are left out, since they would not open on a volume; so are sockets.
+//! The source is hostile, and so may be the destination: a volume that is still empty is filled while containers have it.
+//! No link is ever followed: names are looked up one at a time in directories that are open, and what was copied before is
+//! only linked to where it still is what was copied. Devices are left out, since they would not open on a volume; so are
+//! sockets.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+};
 use rustix::io::Errno;
 
 /// Directories in directories, at most; each costs two descriptors while it is walked.
@@ -24,10 +28,20 @@ pub(super) fn tree(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result
     copy.directory(source, target)
 }
 
+/// Device and number.
+type Inode = (u64, u64);
+
+/// The first name of a file that has several.
+struct First {
+    /// Below the root.
+    path: CString,
+    copied: Inode,
+}
+
 struct Copy<'a> {
     root: BorrowedFd<'a>,
-    /// Files with several names that were copied already, by inode: their first name below the root.
-    linked: HashMap<(u64, u64), CString>,
+    /// Files with several names that were copied already, by what they are in the image.
+    linked: HashMap<Inode, First>,
     /// Names from the root to here.
     path: Vec<CString>,
 }
@@ -90,22 +104,36 @@ impl Copy<'_> {
         stat: &Stat,
     ) -> io::Result<()> {
         let inode = (stat.st_dev, stat.st_ino);
-        if stat.st_nlink > 1 {
-            if let Some(first) = self.linked.get(&inode) {
-                // Made by this copy, in directories that nobody else has: there is no link in it.
-                return Ok(rustix::fs::linkat(self.root, first.as_c_str(), target, name, AtFlags::empty())?);
-            }
-            let names: Vec<&[u8]> = self.path.iter().map(|name| name.as_bytes()).collect();
-            self.linked.insert(inode, CString::new(names.join(&b'/'))?);
+        if self.linked.get(&inode).is_some_and(|first| self.link(first, target, name)) {
+            return Ok(());
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let from = rustix::fs::openat(source, name, flags, Mode::empty())?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let to = rustix::fs::openat(target, name, flags, Mode::from_raw_mode(0o600))?;
+        if stat.st_nlink > 1 {
+            let names: Vec<&[u8]> = self.path.iter().map(|name| name.as_bytes()).collect();
+            let copy = rustix::fs::fstat(&to)?;
+            let first = First { path: CString::new(names.join(&b'/'))?, copied: (copy.st_dev, copy.st_ino) };
+            self.linked.insert(inode, first);
+        }
         let (mut from, mut to) = (File::from(from), File::from(to));
         // By copy_file_range where the file systems can.
         io::copy(&mut from, &mut to)?;
         attributes(from.as_fd(), to.as_fd(), stat)
+    }
+
+    /// Gives a file that was copied a further name; `false` when it is not to be had, and is to be copied again. Whoever
+    /// has the volume may have put something else in its place, or in that of a directory on the way.
+    fn link(&self, first: &First, target: BorrowedFd<'_>, name: &CStr) -> bool {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = rustix::fs::openat2(self.root, first.path.as_c_str(), flags, Mode::empty(), resolve);
+        let is_it = |found: &OwnedFd| {
+            rustix::fs::fstat(found).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == first.copied)
+        };
+        let Some(found) = found.ok().filter(is_it) else { return false };
+        rustix::fs::linkat(found, c"", target, name, AtFlags::EMPTY_PATH).is_ok()
     }
 }
 
@@ -162,7 +190,6 @@ fn extended(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::OwnedFd;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
     use super::*;
@@ -210,6 +237,47 @@ mod tests {
         assert_eq!(std::fs::read_link(to.join("link")).unwrap(), std::path::Path::new("/etc/passwd"));
         assert!(to.join("deep/er").is_dir() && to.join("fifo").exists() && !to.join("null").exists());
         assert_eq!(std::fs::metadata(&to).unwrap().mode() & 0o7777, 0o1777);
+    }
+
+    /// A container has the volume too, and puts a link in the place of a directory that was copied just now.
+    #[test]
+    fn no_file_of_the_host_is_linked_into_a_volume_that_changes_meanwhile() {
+        let scratch = tempfile::tempdir_in("/tmp").unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        for directory in ["from/first", "from/second", "volume/kept", "volume/second", "host"] {
+            std::fs::create_dir_all(at(directory)).unwrap();
+        }
+        std::fs::write(at("from/first/file"), "of the image").unwrap();
+        std::fs::hard_link(at("from/first/file"), at("from/second/file")).unwrap();
+        std::fs::write(at("host/file"), "of the host").unwrap();
+        std::fs::write(at("volume/kept/file"), "of the image").unwrap();
+        let inode = |path: &str| {
+            let found = std::fs::metadata(at(path)).unwrap();
+            (found.dev(), found.ino())
+        };
+        let root = open(&at("volume"));
+        for (planted, is_link) in [("../host", true), ("elsewhere", false)] {
+            if is_link {
+                symlink(planted, at("volume/first")).unwrap();
+            } else {
+                std::fs::remove_file(at("volume/first")).unwrap();
+                std::fs::create_dir(at("volume/first")).unwrap();
+                std::fs::write(at("volume/first/file"), "of the container").unwrap();
+            }
+            let first = First { path: c"first/file".to_owned(), copied: inode("volume/kept/file") };
+            let linked = HashMap::from([(inode("from/first/file"), first)]);
+            let mut copy = Copy { root: root.as_fd(), linked, path: vec![c"second".into(), c"file".into()] };
+            let (source, target) = (open(&at("from/second")), open(&at("volume/second")));
+            let stat = rustix::fs::statat(&source, c"file", AtFlags::SYMLINK_NOFOLLOW).unwrap();
+            copy.file(source.as_fd(), target.as_fd(), c"file", &stat).unwrap();
+            assert_eq!(
+                std::fs::read_to_string(at("volume/second/file")).unwrap(),
+                "of the image",
+                "{planted}"
+            );
+            assert_eq!(std::fs::metadata(at("host/file")).unwrap().nlink(), 1, "{planted}");
+            std::fs::remove_file(at("volume/second/file")).unwrap();
+        }
     }
 
     #[test]
