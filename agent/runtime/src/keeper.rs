@@ -43,8 +43,8 @@ pub use protocol::{ContainerState, ContainerStatus, ExecStatus};
 /// standard output and lets go of the descriptors 0, 1 and 2; a failure before
 /// that is one line on standard error and exit code 1.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
-    match options::parse(arguments).map_err(start::KeeperError::from).and_then(|options| start::run(&options))
-    {
+    let ready = start::seal().and_then(|()| Ok(options::parse(arguments)?));
+    match ready.and_then(|options| start::run(&options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             start::complain(&error);

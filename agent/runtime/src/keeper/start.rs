@@ -1,4 +1,4 @@
-//! From the command line to the loop: leaves the agent's session, takes the
+//! From the command line to the loop: executes itself anew where nobody can write to it, leaves the agent's session, takes the
 //! lock that makes it the only keeper of its data directory, moves into its own
 //! mount namespace, listens, and says `ready`.
 
@@ -36,6 +36,15 @@ pub(crate) enum KeeperError {
 pub(crate) fn complain(error: &KeeperError) {
     // Nobody left to tell when this fails.
     let _ = rustix::io::write(rustix::stdio::stderr(), format!("keeper: {error}\n").as_bytes());
+}
+
+/// A container's process is a copy of the keeper until it executes its program, so what `/proc/PID/exe` shows there
+/// must not be writable, not even when no keeper runs any more that would keep its file from being written to.
+pub(crate) fn seal() -> Result<(), KeeperError> {
+    crate::oci::sealed_again().map_err(step("execute itself from a read-only mount (are you root?)"))?;
+    // Executed by descriptor it is called by that one's number on kernels before 6.14. Only how it is shown.
+    let _ = rustix::thread::set_name(c"agent");
+    Ok(())
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), KeeperError> {
