@@ -139,7 +139,10 @@ impl Joined {
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(format!("/proc/{}/root", record.pid), flags, Mode::empty())?;
-        Ok(Joined { kinds, pid: open("pid")?, time: open("time")?, root })
+        let joined = Joined { kinds, pid: open("pid")?, time: open("time")?, root };
+        // All of it was opened by number, and that may have become another process's, even one of the host.
+        record.process().ok_or(rustix::io::Errno::SRCH)?;
+        Ok(joined)
     }
 
     /// Those that only children of this process get.
@@ -302,4 +305,29 @@ fn confine(entering: &Entering<'_>, init: &mut Init) -> FromInit {
     }
     let NotExecuted { found, errno } = entering.executable.run();
     FromInit::NotExecuted { found, errno }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_is_another_processs_by_now_is_not_joined() {
+        let pid = i32::try_from(std::process::id()).expect("a process id");
+        let (started, _) = super::super::record::start_time(pid).expect("this process");
+        let record = |started| Record {
+            id: "gone".to_owned(),
+            bundle: "/".into(),
+            rootfs: "/".into(),
+            pid,
+            started,
+            cgroup: "/gone".to_owned(),
+            cgroup_made: false,
+            created: String::new(),
+            spec: oci_spec::runtime::Spec::default(),
+        };
+        Joined::open(&record(started)).map(drop).expect("it is the one it was");
+        let refused = Joined::open(&record(started + 1)).map(drop).expect_err("it is another one");
+        assert_eq!(refused.raw_os_error(), Some(libc::ESRCH));
+    }
 }
