@@ -185,7 +185,8 @@ fn device_rules() -> Vec<LinuxDeviceCgroup> {
         rule(true, B, None, None, "m"),
         rule(true, C, Some(136), None, "rwm"),
     ];
-    let devices = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)];
+    // 5:1 is the console of the host. That of a container with a terminal is its own, one of 136.
+    let devices = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2)];
     rules.extend(devices.map(|(major, minor)| rule(true, C, Some(major), Some(minor), "rwm")));
     rules
 }
