@@ -56,12 +56,13 @@ impl Inner {
         if !entry.state().is_alive() {
             return Err(refused());
         }
+        let id = entry.id.clone();
         let read = blocking(move || {
             let now = clock_gettime(ClockId::Monotonic);
             let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
             let at_ns = seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0);
             let counted = Cgroup::open(&path)?.usage()?;
-            let devices = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/net/dev")).ok());
+            let devices = pid.and_then(|pid| devices_of(pid, &id));
             let host = rustix::system::sysinfo();
             let host_memory_bytes = host.totalram.saturating_mul(host.mem_unit.into());
             Ok(Usage { at_ns, counted, host_memory_bytes, traffic: devices.as_deref().map(traffic) })
@@ -70,6 +71,14 @@ impl Inner {
         // What is read of a cgroup that goes away are zeros.
         if entry.state().is_alive() { Ok(usage) } else { Err(refused()) }
     }
+}
+
+/// What `/proc/PID/net/dev` says of the container `id`'s first process.
+fn devices_of(pid: i32, id: &str) -> Option<String> {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
+    let devices = read("net/dev")?;
+    // Read last: a number that is another process's by now is not the container's.
+    read("cgroup")?.contains(id).then_some(devices)
 }
 
 /// The sum of `/proc/PID/net/dev`: after two lines of headings, a line for each interface with eight numbers of what

@@ -6,7 +6,7 @@
 //! and numbers are checked, never wrapped.
 
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -191,11 +191,10 @@ fn open_regular(root: &OwnedFd, path: &Path) -> Found {
     if !is_regular(&found) {
         return Found::Hidden;
     }
+    // That very file, not what its name leads to by now: a container that runs can put a device there meanwhile.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
-        Ok(file) if is_regular(&file) => Found::File(file),
-        Ok(_) | Err(_) => Found::Hidden,
-    }
+    let again = format!("/proc/self/fd/{}", found.as_raw_fd());
+    rustix::fs::open(again, flags, Mode::empty()).map_or(Found::Hidden, Found::File)
 }
 
 /// A link that is dangling in its layer says where to look in all of them.
