@@ -2,15 +2,22 @@
 //! canary, which is a tree of the host that everybody may write and nobody may reach, and an inventory of the host.
 //! Attacks on the runtime alone, with the mutants that show that they can succeed, are in its own tests.
 
+mod devices;
 mod identity;
 mod images;
 mod inside;
 mod load;
+mod program;
+mod recycled;
+mod shared;
+mod terminals;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use itest::host::Host;
 use itest::image::Image;
@@ -49,6 +56,20 @@ impl<'h> Field<'h> {
         let output = self.solo.try_ctl(&[&["container", "run", "--rm"], arguments].concat());
         self.canary.check(&format!("{arguments:?}"));
         (output.status.success(), itest::programs::said(&output))
+    }
+
+    /// Runs `ctl` with a terminal; answers whether it succeeded and what was seen there. It is given up after a while.
+    fn in_terminal(&self, arguments: &[&str]) -> (bool, String) {
+        let command = self.solo.command(arguments);
+        let quoted = |word: &OsStr| format!("'{}'", word.to_string_lossy().replace('\'', "'\\''"));
+        let words = std::iter::once(command.get_program()).chain(command.get_args()).map(quoted);
+        let line = words.collect::<Vec<_>>().join(" ");
+        let mut script = Command::new("timeout");
+        script.args(["-k", "1", "20", "script", "-qefc", &line, "/dev/null"]).stdin(Stdio::null());
+        script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = itest::programs::output(&mut script);
+        self.canary.check(&line);
+        (output.status.success(), itest::programs::said(&output).replace('\r', ""))
     }
 
     /// Nothing is left on the host, and the canary is alive.

@@ -45,10 +45,26 @@ const TRIES: &[(&str, &str)] = &[
     ("write the kernel's settings", "(exec 3>>/proc/sys/kernel/core_pattern) && echo won"),
     ("write the settings of the network card", "(exec 3>>/sys/class/net/lo/mtu) && echo won"),
     ("make a cgroup", "mkdir /sys/fs/cgroup/*/x && echo won"),
-    ("leave its limit", "(exec 3>>/sys/fs/cgroup/pids/pids.max) && echo won"),
+    (
+        "leave its limits",
+        "for f in $(find /sys/fs/cgroup -name '*.max' -o -name '*limit*' -o -name '*.allow'); do \
+         (exec 3>>$f) && echo won; done",
+    ),
     ("be told when a cgroup is empty", "find /sys/fs/cgroup -name release_agent | grep -q . && echo won"),
-    ("notify on release", "(exec 3>>/sys/fs/cgroup/pids/notify_on_release) && echo won"),
-    ("move itself to the parent", "(echo $$ >/sys/fs/cgroup/pids/../cgroup.procs) && echo won"),
+    (
+        "notify on release",
+        "for f in $(find /sys/fs/cgroup -name notify_on_release); do (exec 3>>$f) && echo won; done",
+    ),
+    (
+        "move itself in any hierarchy",
+        "for f in $(find /sys/fs/cgroup -name cgroup.procs -o -name tasks); do (echo $$ >$f) && echo won; \
+         (echo $$ >${f%/*}/../cgroup.procs) && echo won; done",
+    ),
+    (
+        "mount any hierarchy from its root",
+        "for c in $(cut -d: -f2 /proc/self/cgroup); do mount -t cgroup -o $c x /mnt && echo won; done; \
+         mount -t cgroup2 x /mnt && echo won",
+    ),
     ("mount a file system", "mount -t tmpfs x /mnt && echo won; mount -t proc x /tmp && echo won"),
     ("make the root writable again", "mount -o remount,rw /proc/sys && echo won"),
     ("make a device", "busybox mknod /sda b 8 0 && dd if=/sda of=/dev/null count=1 && echo won"),
@@ -99,6 +115,38 @@ fn the_host_and_other_containers_are_out_of_reach() {
     assert_eq!((field.solo.keeper_pid(), field.solo.agent_pid()), (keeper, agent));
     assert_eq!(field.solo.json(&["container", "ls"])[0]["pid"].to_string(), victim);
     field.solo.ctl(&["container", "rm", "--force", "victim"]);
+    field.finish();
+}
+
+/// With the right to mount a container sees hierarchies from its own cgroup on: what is run at a cgroup's end is set at
+/// the root, in each of them, and no container gets there. Even one that shares the host's view may not write it.
+#[test]
+fn no_hierarchy_lets_a_container_say_what_runs_at_a_cgroups_end() {
+    let (host, dir) = (Host::new("release"), scratch());
+    let field = Field::new(&host, dir.path());
+    let image = field.image("busybox", &image::busybox(&["sh"]));
+    let evil = dir.path().join("ran");
+    let script = format!(
+        "mkdir -p /h; for c in $(cut -d: -f2 /proc/self/cgroup); do busybox umount /h 2>/dev/null; \
+         mount -t cgroup -o $c x /h 2>/dev/null || continue; echo mounted; \
+         for f in $(find /h -name release_agent); do (echo /bin/busybox touch {0} >$f) 2>/dev/null && echo won $c; done; \
+         mkdir /h/gone 2>/dev/null && echo 1 >/h/gone/notify_on_release && (sh -c 'echo $$ >/h/gone/cgroup.procs'); done; \
+         for f in $(find /sys/fs/cgroup -name release_agent); do (exec 3>>$f) 2>/dev/null && echo won $f; done; true",
+        evil.display()
+    );
+    let loose = ["--cap-add", "ALL", "--security-opt", "seccomp=unconfined"];
+    let hosts = ["--cgroupns", "host"];
+    for flags in [&[][..], &["--cap-add", "ALL"], &loose, &hosts, &[&loose[..], &hosts].concat()] {
+        let (good, said) = field.run(&[flags, &[&image, "sh", "-c", &script]].concat());
+        assert!(good && !said.contains("won"), "{flags:?}: {said}");
+    }
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert!(!evil.exists(), "the host ran it");
+    for hierarchy in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+        // Those of version 2 have none.
+        let set = std::fs::read_to_string(hierarchy.path().join("release_agent")).unwrap_or_default();
+        assert!(!set.contains(&evil.display().to_string()), "{}: {set}", hierarchy.path().display());
+    }
     field.finish();
 }
 

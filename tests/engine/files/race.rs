@@ -20,12 +20,20 @@ fn tree_of(path: &Path) -> String {
     )
 }
 
+/// Only not getting there protects the canary.
+fn for_everybody(solo: &Solo<'_>, canary: &Path) {
+    programs::succeed(std::process::Command::new("chmod").args(["-R", "a+rwX"]).arg(canary));
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(solo.root(), open).unwrap();
+}
+
 #[test]
 fn a_racing_container_leads_no_copy_out() {
     with_agent("race", |solo, image, files| {
         let canary = files.join("canary");
         std::fs::create_dir_all(canary.join("in")).unwrap();
         std::fs::write(canary.join("in/file"), SECRET).unwrap();
+        for_everybody(solo, &canary);
         let before = tree_of(&canary);
         // busybox has no exchange of names; two renames in a row race as well, and a link takes turns with a directory.
         let script = format!(
@@ -107,15 +115,12 @@ fn copy(solo: &Solo<'_>, round: usize, name: &str, files: &Path) -> bool {
 fn exchanged_names_lead_no_copy_out() {
     let copies: usize = std::env::var("RACE_COPIES").ok().and_then(|text| text.parse().ok()).unwrap_or(12);
     with_agent("exchg", |solo, image, files| {
-        // For everybody: only not getting there protects it.
         let canary = files.join("canary");
         std::fs::create_dir_all(canary.join("in/er")).unwrap();
         for name in ["file", "in/file", "in/er/file"] {
             std::fs::write(canary.join(name), SECRET).unwrap();
         }
-        programs::succeed(std::process::Command::new("chmod").args(["-R", "a+rwX"]).arg(&canary));
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(solo.root(), open).unwrap();
+        for_everybody(solo, &canary);
         let before = tree_of(&canary);
         std::fs::write(files.join("file"), "from outside").unwrap();
         std::fs::create_dir_all(files.join("tree/in")).unwrap();

@@ -106,7 +106,8 @@ const ATTACKS: &[Attack] = &[
     attack("show the host's devices", "mount -t devtmpfs x /tmp && [ -e /tmp/kmsg ] && echo won", mounts),
     attack(
         RELEASE_AGENT,
-        "mount -t cgroup -o name=systemd x /tmp && [ -e /tmp/release_agent ] && echo won",
+        "for c in $(busybox cut -d: -f2 /proc/self/cgroup); do mount -t cgroup -o $c x /tmp && \
+         [ -e /tmp/release_agent ] && echo won; busybox umount /tmp; done",
         whole_hierarchy,
     ),
     attack(
