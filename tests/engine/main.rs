@@ -2,6 +2,8 @@
 //! without any controller, driven by `ctl`.
 
 mod attacks;
+mod completion;
+mod compressed_logs;
 mod crash;
 mod events;
 mod exec;

@@ -29,6 +29,7 @@ use crate::{Attachment, EngineConfig, EngineError, Exit, LogEntry, LogOptions, S
 
 mod boot;
 mod commit;
+mod compress;
 mod control;
 mod exec;
 mod files;

@@ -105,6 +105,9 @@ pub struct LogPolicy {
     pub max_bytes: u64,
     /// How many files there are at most, the current one included.
     pub max_files: u32,
+    /// Whether somebody compresses the files that are no longer written.
+    #[serde(default)]
+    pub compress: bool,
     /// Written with each record of [`LogDriver::JsonFile`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
@@ -140,6 +143,7 @@ impl Default for LogPolicy {
             driver: LogDriver::default(),
             max_bytes: 10 << 20,
             max_files: 3,
+            compress: false,
             attributes: BTreeMap::new(),
         }
     }

@@ -44,6 +44,12 @@ impl Layout {
             (Layout::Old, number) => format!("log/{number}"),
         }
     }
+
+    /// The same file after the agent has compressed it with gzip. Whoever renames one or puts it in the other's place
+    /// holds the lock (`flock`) of the container's state directory.
+    pub fn compressed(self, id: &str, number: u32) -> String {
+        format!("{}.gz", self.file(id, number))
+    }
 }
 
 /// One line, or a piece of a long one.

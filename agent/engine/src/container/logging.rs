@@ -19,7 +19,7 @@ const LEAST_BYTES: u64 = 1_000;
 /// Labels, variables and tag together, in bytes: they stand in each record.
 const MOST_ATTRIBUTES: usize = 16 * 1024;
 
-const COMMON: &str = "max-size, max-file, labels, labels-regex, env, env-regex, tag, mode and compress=false";
+const COMMON: &str = "max-size, max-file, compress, labels, labels-regex, env, env-regex, tag and mode";
 
 /// What is asked for of a container's log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ impl Logging {
                 "max-size" => policy.max_bytes = size(value)?,
                 "max-file" => policy.max_files = files(value)?,
                 "mode" => mode(value)?,
-                "compress" => compress(value)?,
+                "compress" => policy.compress = compress(value)?,
                 "max-buffer-size" => {
                     return refuse(option, "there is no buffer: the keeper writes what it has read at once");
                 }
@@ -75,8 +75,17 @@ impl Logging {
                 _ => return refuse(option, format!("there is no such option; there are {COMMON}")),
             }
         }
+        if policy.compress && policy.max_files < 2 {
+            return refuse("compress", "with max-file=1 no file is ever rotated; give it 2 or more");
+        }
         Ok(policy)
     }
+}
+
+/// The layout of a log whose old files are to be compressed, and how many files it has at most.
+pub(crate) fn compressed(config: &ContainerConfig) -> Option<(Layout, u32)> {
+    let policy = config.log.as_ref()?.sizes().ok().filter(|policy| policy.compress)?;
+    Some((Layout::of(policy.driver)?, policy.max_files))
 }
 
 /// What the keeper is told to do.
@@ -183,12 +192,10 @@ fn mode(text: &str) -> Result<(), EngineError> {
     }
 }
 
-fn compress(text: &str) -> Result<(), EngineError> {
+fn compress(text: &str) -> Result<bool, EngineError> {
     match text {
-        "false" | "0" | "f" | "F" | "FALSE" | "False" => Ok(()),
-        "true" | "1" | "t" | "T" | "TRUE" | "True" => {
-            refuse("compress", "rotated files are not compressed; the driver local is small without it")
-        }
+        "false" | "0" | "f" | "F" | "FALSE" | "False" => Ok(false),
+        "true" | "1" | "t" | "T" | "TRUE" | "True" => Ok(true),
         _ => refuse("compress", format!("{text:?} is neither true nor false")),
     }
 }
@@ -258,7 +265,7 @@ mod tests {
             ("journald", ("", ""), "json-file"),
             ("jsonfile", ("", ""), "local, json-file and none"),
             ("none", ("max-size", "1m"), "keeps nothing"),
-            ("local", ("compress", "true"), "not compressed"),
+            ("local", ("compress", "maybe"), "neither true nor false"),
             ("local", ("mode", "non-blocking"), "non-blocking"),
             ("json-file", ("max-buffer-size", "1m"), "no buffer"),
             ("json-file", ("syslog-address", "x"), "no such option"),
@@ -268,6 +275,9 @@ mod tests {
             assert!(refused.contains(reason), "{driver} {option:?}: {refused}");
         }
         assert!(logging("none", &[]).is_ok() && logging("json-file", &[("compress", "false")]).is_ok());
+        assert!(logging("local", &[("compress", "true")]).unwrap().compress);
+        let alone = logging("json-file", &[("compress", "true"), ("max-file", "1")]).unwrap_err();
+        assert!(alone.contains("max-file=1"), "{alone}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Reading a container's log back: the last lines, those of some time, and those still to come, across the keeper's
 //! rotated files. `reader` goes from file to file, `cursor` reads one, `files` finds them, `window` holds a piece of
-//! one in memory.
+//! one in memory, `packed` compresses old ones, `identity` knows them again, `wake` tells who follows that there is more.
 //!
 //! Readers know nothing of the writer but its files, so they never make it wait. One that follows and is left behind
 //! by more than all files hold goes on with the oldest line there is.
@@ -18,13 +18,14 @@ use crate::EngineError;
 
 mod cursor;
 mod files;
+mod identity;
+pub(crate) mod packed;
 mod reader;
+mod wake;
 mod window;
 
 use reader::Reader;
-
-/// How long new lines may stay unseen by who follows.
-const POLL: Duration = Duration::from_millis(50);
+use wake::Wake;
 
 /// Which part of a log.
 #[derive(Debug, Clone, Copy, Default)]
@@ -55,6 +56,7 @@ struct Following {
     ready: VecDeque<LogEntry>,
     entry: Arc<Entry>,
     options: LogOptions,
+    wake: Option<Wake>,
 }
 
 /// The log of a container, whose state is in `dir`.
@@ -65,9 +67,12 @@ pub(crate) fn stream(
 ) -> Result<impl Stream<Item = LogEntry> + Send + use<>, EngineError> {
     let layout = super::logging::layout(&entry.live().record.config);
     let layout = layout.ok_or_else(|| EngineError::NoLog(entry.live().record.short_id()))?;
+    // Before the first look, so that nothing is missed.
+    let file = dir.join(layout.file(&entry.id, 0));
+    let wake = options.follow.then(|| Wake::new(file.parent().unwrap_or(&dir).to_owned()));
     let files = files::Files::new(dir, entry.id.clone(), layout);
     let reader = Reader::new(files, options.tail, options.since_ns.unwrap_or(0), options.follow);
-    Ok(futures::stream::unfold(Following { reader, ready: VecDeque::new(), entry, options }, next))
+    Ok(futures::stream::unfold(Following { reader, ready: VecDeque::new(), entry, options, wake }, next))
 }
 
 async fn next(mut following: Following) -> Option<(LogEntry, Following)> {
@@ -97,8 +102,10 @@ async fn next(mut following: Following) -> Option<(LogEntry, Following)> {
             }
             let mut state = following.entry.watch();
             let ended = state.wait_for(|state| *state == ContainerState::Exited);
-            // Either way it is read once more.
-            let _ = tokio::time::timeout(POLL, ended).await;
+            let Some(wake) = &mut following.wake else { return None };
+            let left = Duration::from_nanos(until_ns.saturating_sub(now_ns()));
+            // In any case it is read once more.
+            tokio::select! { _ = ended => {}, () = wake.wait(left) => {} }
         }
     }
 }

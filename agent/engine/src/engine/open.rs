@@ -137,6 +137,7 @@ impl Inner {
         self.resume().await?;
         self.boots.remember(&boot::id()).await?;
         tokio::spawn(follow(Arc::downgrade(self), events));
+        tokio::spawn(super::compress::compress_logs(Arc::downgrade(self)));
         Ok(swept)
     }
 

@@ -5,14 +5,16 @@
 //! container: the file is cut back to its last whole record and writing is tried again with the next one. Readers
 //! are not known here.
 
+mod files;
 mod repair;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags, fstat, ftruncate, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{Mode, fstat, ftruncate, mkdirat};
 use rustix::io::Errno;
 
+use self::files::Files;
 use super::output::Source;
 use super::time;
 use crate::container::LogPolicy;
@@ -50,14 +52,6 @@ enum Form {
     Json(Attributes),
 }
 
-/// Where the files are.
-#[derive(Debug)]
-struct Files {
-    dir: OwnedFd,
-    layout: Layout,
-    id: String,
-}
-
 impl Log {
     /// Opens the log in `state_dir`, going on with what is there; `None` when nothing is to be kept.
     pub(crate) fn open(state_dir: impl AsFd, id: &str, policy: &LogPolicy) -> io::Result<Option<Log>> {
@@ -70,8 +64,7 @@ impl Log {
                 Err(error) => return Err(error.into()),
             }
         }
-        let dir = state_dir.as_fd().try_clone_to_owned()?;
-        let files = Files { dir, layout, id: id.to_owned() };
+        let files = Files::open(state_dir.as_fd(), layout, id, policy.compress)?;
         let file = files.open_current()?;
         let size = u64::try_from(fstat(&file)?.st_size).unwrap_or(0);
         let mut log = Log {
@@ -91,7 +84,7 @@ impl Log {
 
     /// Makes a file that is there fit to be gone on with, and a new one begin as it has to.
     fn go_on(&mut self) -> io::Result<()> {
-        let whole = match self.files.layout {
+        let whole = match self.files.layout() {
             Layout::Compact => {
                 let found = if self.size > 0 { repair::compact(&self.file, self.size)? } else { None };
                 let (seed, whole) = found.unwrap_or_else(|| (Seed::random(), 0));
@@ -173,8 +166,9 @@ impl Log {
         let first = if matches!(self.form, Form::Json(_)) { 0 } else { compact::FILE_HEAD };
         let is_new = self.size + self.batch.len() as u64 <= first as u64;
         if self.size + more > self.policy.max_bytes && !is_new {
+            let is_far_over = self.size + more > self.policy.max_bytes.saturating_mul(2);
             let flushed = self.flush();
-            flushed.and(self.rotate())?;
+            flushed.and(self.rotate(is_far_over))?;
         }
         self.push(line);
         if self.batch.len() >= BATCH { self.flush() } else { Ok(()) }
@@ -233,9 +227,12 @@ impl Log {
         result
     }
 
-    /// The file that is written becomes the first of the old ones, and the last of those goes.
-    fn rotate(&mut self) -> io::Result<()> {
-        self.files.rotate(self.policy.max_files.saturating_sub(1))?;
+    /// The file that is written becomes the first of the old ones, and the last of those goes; with the next record
+    /// instead while somebody holds the names, unless it must be now.
+    fn rotate(&mut self, must: bool) -> io::Result<()> {
+        if !self.files.rotate(self.policy.max_files.saturating_sub(1), must)? {
+            return Ok(());
+        }
         self.file = self.files.open_current()?;
         self.size = 0;
         self.batch.clear();
@@ -244,33 +241,6 @@ impl Log {
         }
         self.begin_file();
         Ok(())
-    }
-}
-
-impl Files {
-    fn dir(&self) -> BorrowedFd<'_> {
-        self.dir.as_fd()
-    }
-
-    fn open_current(&self) -> io::Result<OwnedFd> {
-        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let name = self.layout.file(&self.id, 0);
-        Ok(openat(self.dir(), name, flags, Mode::from_raw_mode(0o600))?)
-    }
-
-    /// Keeps so many old files.
-    fn rotate(&self, kept: u32) -> io::Result<()> {
-        let name = |number| self.layout.file(&self.id, number);
-        if kept == 0 {
-            return Ok(unlinkat(self.dir(), name(0), AtFlags::empty())?);
-        }
-        for number in (1..kept).rev() {
-            match renameat(self.dir(), name(number), self.dir(), name(number + 1)) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(renameat(self.dir(), name(0), self.dir(), name(1))?)
     }
 }
 

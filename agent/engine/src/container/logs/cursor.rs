@@ -4,20 +4,23 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 
 use agent_runtime::log::compact::{self, FILE_HEAD, Found, HEAD, MARK, MAX_LINES, Seed, TAIL};
 use agent_runtime::log::{Layout, json};
 use serde::Deserialize;
 
 use super::LogEntry;
+use super::identity::{Identity, Sealed};
+use super::packed::Packed;
 use super::window::{Backwards, Window, read_at};
 
 /// A place in a file.
 #[derive(Debug)]
 pub(super) struct Cursor {
     file: File,
-    inode: u64,
+    identity: Identity,
+    /// Not decompressed yet.
+    packed: Option<Packed>,
     window: Window,
     form: Form,
     /// Lines of the next record to pass over.
@@ -71,13 +74,27 @@ struct Record {
 impl Cursor {
     /// At the beginning of a file.
     pub(super) fn new(file: File, layout: Layout) -> io::Result<Cursor> {
-        let inode = file.metadata()?.ino();
+        let identity = Identity::of(&file, None)?;
         let form = if layout == Layout::Compact { Form::Compact(None) } else { Form::Json };
-        Ok(Cursor { file, inode, window: Window::default(), form, skip: 0, searched: 0 })
+        Ok(Cursor { file, identity, packed: None, window: Window::default(), form, skip: 0, searched: 0 })
     }
 
-    pub(super) fn inode(&self) -> u64 {
-        self.inode
+    /// At the beginning of a compressed file, which is decompressed when it is read.
+    pub(super) fn packed(packed: Packed, layout: Layout) -> io::Result<Cursor> {
+        let identity = Identity::of(packed.file(), packed.made_of())?;
+        let plain = Cursor::new(packed.file().try_clone()?, layout)?;
+        Ok(Cursor { identity, packed: Some(packed), ..plain })
+    }
+
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn unpack(&mut self) -> io::Result<()> {
+        if let Some(packed) = self.packed.take() {
+            self.file = packed.unpack()?;
+        }
+        Ok(())
     }
 
     /// How much of the file has been read.
@@ -92,14 +109,14 @@ impl Cursor {
 
     /// Whether its last line was written before then.
     pub(super) fn ended_before(&self, time_ns: u64) -> bool {
-        let written = self.file.metadata().and_then(|metadata| metadata.modified());
-        let since = written.ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        let sealed = self.identity.made_of().or_else(|| Sealed::of(&self.file).ok());
         // The file's clock is coarser than ours.
-        since.is_some_and(|since| since.as_nanos() + 1_000_000_000 < u128::from(time_ns))
+        sealed.is_some_and(|sealed| sealed.written_ns + 1_000_000_000 < i128::from(time_ns))
     }
 
     /// Adds the lines of the next record; `false` when no whole one is there yet.
     pub(super) fn next(&mut self, lines: &mut VecDeque<LogEntry>) -> io::Result<bool> {
+        self.unpack()?;
         let before = lines.len();
         let found = match self.form {
             Form::Json => self.next_json(lines)?,
@@ -117,7 +134,8 @@ impl Cursor {
         let mut lines = VecDeque::new();
         let mut probe = Cursor {
             file: self.file.try_clone()?,
-            inode: self.inode,
+            identity: self.identity.try_clone()?,
+            packed: None,
             window: Window::at(self.window.position()),
             form: self.form,
             skip: 0,
@@ -224,6 +242,7 @@ impl Cursor {
 
     /// Goes to where the last lines begin, as far as they are in this file.
     pub(super) fn seek(&mut self, tail: &mut Tail) -> io::Result<()> {
+        self.unpack()?;
         let length = self.file.metadata()?.len();
         match self.form {
             Form::Json => self.seek_json(tail, length),

@@ -3,12 +3,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use agent_runtime::log::Layout;
 
 use super::cursor::Cursor;
+use super::identity::Identity;
+use super::packed::Packed;
 
 /// Where a log is.
 #[derive(Debug)]
@@ -33,16 +34,14 @@ impl Files {
             // From the newest: a rotation in between shows a file twice, never skips one. One number is missing
             // while it goes on; with two, there are no more.
             for number in 0_u32.. {
-                match File::open(self.path(layout, number)) {
-                    Ok(file) => {
-                        let cursor = Cursor::new(file, layout)?;
-                        if files.last().is_none_or(|newer| newer.inode() != cursor.inode()) {
+                match self.cursor(layout, number)? {
+                    Some(cursor) => {
+                        if files.last().is_none_or(|newer| !newer.identity().is(cursor.identity())) {
                             files.push(cursor);
                         }
                         missing = 0;
                     }
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => missing += 1,
-                    Err(error) => return Err(error),
+                    None => missing += 1,
                 }
                 if missing == 2 {
                     break;
@@ -53,11 +52,28 @@ impl Files {
         Ok(files)
     }
 
+    /// The file of this number, which may have been compressed.
+    fn cursor(&self, layout: Layout, number: u32) -> io::Result<Option<Cursor>> {
+        let found = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(None),
+            _ => Err(error),
+        };
+        match File::open(self.path(layout, number)) {
+            Ok(file) => return Cursor::new(file, layout).map(Some),
+            Err(error) => found(error)?,
+        };
+        // Compressed since just now, it is here before the other is gone.
+        match Packed::open(&self.dir, &self.dir.join(layout.compressed(&self.id, number))) {
+            Ok(packed) => Cursor::packed(packed, layout).map(Some),
+            Err(error) => found(error),
+        }
+    }
+
     /// Whether this file is the one that is written; taken to be so while none is there.
     pub(super) fn is_newest(&self, file: &Cursor) -> io::Result<bool> {
         for layout in self.layouts {
-            match std::fs::metadata(self.path(layout, 0)) {
-                Ok(found) => return Ok(found.ino() == file.inode()),
+            match File::open(self.path(layout, 0)) {
+                Ok(found) => return Ok(Identity::of(&found, None)?.is(file.identity())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }

@@ -7,6 +7,7 @@ use std::io;
 use super::LogEntry;
 use super::cursor::{Cursor, Tail};
 use super::files::Files;
+use super::identity::Identity;
 
 /// Lines read at a time, or a few more.
 const BATCH: usize = 512;
@@ -22,8 +23,8 @@ pub(super) struct Reader {
     since_ns: u64,
     /// Whether what is written after the first read is wanted too.
     follow: bool,
-    /// Otherwise: the inode of the file that was newest then, and how long it was.
-    end: Option<(u64, u64)>,
+    /// Otherwise: the file that was newest then, and how long it was.
+    end: Option<(Identity, u64)>,
 }
 
 impl Reader {
@@ -37,11 +38,10 @@ impl Reader {
         if self.at.is_none() && !self.begin()? {
             return Ok(lines);
         }
-        let end = self.end;
-        let is_over =
-            |at: &Cursor| end.is_some_and(|(inode, length)| at.inode() == inode && at.position() >= length);
-        while let Some(at) = self.at.as_mut().filter(|at| lines.len() < BATCH && !is_over(at)) {
-            if !at.next(&mut lines)? && !self.advance()? {
+        while let Some(at) = self.at.as_mut().filter(|_| lines.len() < BATCH) {
+            let is_over =
+                |(file, length): &(Identity, u64)| at.position() >= *length && file.is(at.identity());
+            if self.end.as_ref().is_some_and(is_over) || !at.next(&mut lines)? && !self.advance()? {
                 break;
             }
         }
@@ -66,7 +66,7 @@ impl Reader {
         }
         if let Some(newest) = files.last().filter(|_| !self.follow) {
             // A container that writes faster than somebody reads is not read for ever.
-            self.end = Some((newest.inode(), newest.length()?));
+            self.end = Some((newest.identity().try_clone()?, newest.length()?));
         }
         let newest = files.len().saturating_sub(1);
         let old = files.iter().take(newest).take_while(|file| file.ended_before(self.since_ns)).count();
@@ -80,7 +80,7 @@ impl Reader {
         let Some(ours) = &self.at else {
             return Ok(false);
         };
-        let is_last = |file: &Cursor| self.end.is_some_and(|(inode, _)| file.inode() == inode);
+        let is_last = |file: &Cursor| self.end.as_ref().is_some_and(|(end, _)| end.is(file.identity()));
         if is_last(ours) || self.files.is_newest(ours)? {
             return Ok(false);
         }
@@ -88,9 +88,8 @@ impl Reader {
         if ours.has_more()? {
             return Ok(true);
         }
-        let inode = ours.inode();
         let mut files = self.files.open()?;
-        if let Some(index) = files.iter().position(|file| file.inode() == inode) {
+        if let Some(index) = files.iter().position(|file| file.identity().is(ours.identity())) {
             files.drain(..=index);
         }
         if self.end.is_some() && !files.iter().any(is_last) {

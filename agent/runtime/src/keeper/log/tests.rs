@@ -263,3 +263,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn compressed_files_move_along_and_the_names_are_not_touched_while_somebody_holds_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = LogPolicy {
+        driver: LogDriver::JsonFile,
+        max_bytes: 200,
+        max_files: 4,
+        compress: true,
+        ..LogPolicy::default()
+    };
+    let mut log = Log::open(fs::File::open(dir.path()).unwrap(), "abc", &policy).unwrap().unwrap();
+    let path = |number: u32| dir.path().join(Layout::Json.file("abc", number));
+    let packed = |number: u32| dir.path().join(Layout::Json.compressed("abc", number));
+    let mut fill = || log.append(Source::Stdout, &[b"x".repeat(100), b"\n".to_vec()].concat()).unwrap();
+    (0..2).for_each(|_| fill());
+    fs::rename(path(1), packed(1)).unwrap();
+    (0..2).for_each(|_| fill());
+    assert!(packed(3).exists() && !packed(1).exists() && path(2).exists() && path(1).exists());
+    let held = fs::File::open(dir.path()).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    fill();
+    assert!(packed(3).exists() && fs::metadata(path(0)).unwrap().len() > 200, "it waits");
+    (0..2).for_each(|_| fill());
+    assert!(!packed(3).exists(), "but not for ever");
+    drop(held);
+    (0..4).for_each(|_| fill());
+    assert!(path(3).exists() && !path(4).exists() && !packed(4).exists());
+    assert!(fs::metadata(path(0)).unwrap().len() <= 200);
+}

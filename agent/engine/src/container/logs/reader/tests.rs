@@ -9,6 +9,7 @@ use agent_runtime::log::compact::{self, Making, Seed};
 use agent_runtime::log::json::{self, Attributes};
 use agent_runtime::log::{Layout, Line};
 
+use super::super::packed;
 use super::*;
 
 const LAYOUTS: [Layout; 3] = [Layout::Compact, Layout::Json, Layout::Old];
@@ -158,6 +159,47 @@ fn a_follower_that_was_left_behind_goes_on_with_the_oldest_there_is() {
             log.append(start..start + 5);
         }
         assert_eq!(all(&mut reader), texts(&[20..25, 30..35, 40..45]));
+    }
+}
+
+/// Compressing takes the place of files that somebody is reading, or has read.
+#[test]
+fn compressed_files_are_read_as_they_were_and_nobody_loses_his_place() {
+    for layout in [Layout::Compact, Layout::Json] {
+        let log = Log::new(layout);
+        let compress = || packed::compress(log.dir.path(), "abc", layout, 3).unwrap();
+        log.append(0..600);
+        let (mut read_all, mut amid) = (log.reader(None), log.reader(None));
+        assert_eq!(all(&mut read_all).len(), 600);
+        let first = amid.read().unwrap().len();
+        assert!(first < 600);
+        let mut bounded = log.reader(None);
+        bounded.follow = false;
+        assert_eq!(bounded.read().unwrap().len(), first);
+        log.rotate();
+        log.append(600..610);
+        assert_eq!(compress(), 1);
+        assert!(!log.path(1).exists() && log.path(0).exists());
+        assert_eq!(all(&mut read_all), numbers(600..610), "{layout:?}");
+        assert_eq!(all(&mut amid), numbers(first..610), "{layout:?}");
+        assert_eq!(all(&mut bounded), numbers(first..600), "{layout:?}");
+        assert_eq!(all(&mut log.reader(None)), numbers(0..610));
+        assert_eq!(
+            (log.tail(3), log.tail(12), log.tail(900).len()),
+            (numbers(607..610), numbers(598..610), 610)
+        );
+        // Another file has the inode of the one that was compressed, as likely as not.
+        log.rotate();
+        log.append(610..620);
+        fs::rename(
+            log.dir.path().join(layout.compressed("abc", 1)),
+            log.dir.path().join(layout.compressed("abc", 2)),
+        )
+        .unwrap();
+        assert_eq!(compress(), 1);
+        log.append(620..625);
+        assert_eq!(all(&mut read_all), numbers(610..625), "{layout:?}");
+        assert_eq!(all(&mut log.reader(None)), numbers(0..625), "{layout:?}");
     }
 }
 
