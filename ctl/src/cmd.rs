@@ -49,18 +49,18 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         }
         Command::Events(short) => container::all_events(short.scope(&mut global), short.args).await,
         Command::Info(short) => info::run(short.scope(&mut global), short.args).await,
-        Command::Completion(args) => Ok(completion::run(&args)),
+        Command::Completion(args) => completion::run(&args),
     }
 }
 
 /// A client of the selected context's cluster.
-async fn control(global: &Global) -> Result<client::Control, CommandError> {
+pub(crate) async fn control(global: &Global) -> Result<client::Control, CommandError> {
     let config = Config::load(&context::path()?)?;
     client::control(config.select(global.context.as_deref())?).await
 }
 
 /// The agent of this host, or of the node that was asked for.
-async fn host(global: &Global) -> Result<client::Host, CommandError> {
+pub(crate) async fn host(global: &Global) -> Result<client::Host, CommandError> {
     if let Some(node) = &global.node {
         let config = Config::load(&context::path()?)?;
         return client::node(config.select(global.context.as_deref())?, node).await;
@@ -73,6 +73,6 @@ async fn host(global: &Global) -> Result<client::Host, CommandError> {
 }
 
 /// A client for the containers and images of [`host`].
-async fn agent(global: &Global) -> Result<client::Node, CommandError> {
+pub(crate) async fn agent(global: &Global) -> Result<client::Node, CommandError> {
     host(global).await.map(client::Node::new)
 }

@@ -4,6 +4,7 @@
 //!   its help text and the function that performs it.
 //! - [`client`] opens gRPC channels; [`context`] knows to whom.
 //! - [`output`] owns the terminal: data goes to stdout, all else to stderr.
+//! - `complete` answers shells that complete a line.
 //! - `archive` reads and writes files of this machine for `container cp`.
 //! - [`error`] turns every failure into a message, hints and an exit code.
 //!
@@ -15,6 +16,7 @@ pub mod archive;
 pub mod cli;
 pub mod client;
 pub mod cmd;
+mod complete;
 pub mod context;
 pub mod error;
 pub mod moment;
@@ -31,6 +33,9 @@ use tracing::Instrument;
 /// Runs the command line of this process and returns its exit code.
 pub fn run() -> ExitCode {
     let line: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = complete::answer(&line) {
+        return code;
+    }
     let read = cli::parse(&line).and_then(|matches| Ok((cli::Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match read {
         Ok(read) => read,

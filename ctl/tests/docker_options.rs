@@ -17,7 +17,7 @@ const VALUED: &str = "add-host annotation attach,a blkio-weight blkio-weight-dev
                       device device-cgroup-rule device-read-bps device-read-iops device-write-bps device-write-iops dns \
                       dns-option dns-opt dns-search domainname entrypoint env,e env-file expose gpus group-add health-cmd \
                       health-interval health-retries health-start-interval health-start-period health-timeout hostname,h ip \
-                      ip6 ipc isolation kernel-memory label,l label-file link link-local-ip mac-address memory,m \
+                      ip6 ipc isolation kernel-memory label,l label-file link link-local-ip log-driver log-opt mac-address memory,m \
                       memory-reservation memory-swap memory-swappiness mount name net net-alias network network-alias \
                       oom-score-adj pid pids-limit platform publish,p pull restart runtime security-opt shm-size stop-signal \
                       stop-timeout storage-opt sysctl tmpfs ulimit user,u userns uts volume,v volume-driver volumes-from \

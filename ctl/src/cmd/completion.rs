@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
 use clap_complete::Shell;
+
+use crate::error::CommandError;
+use crate::{complete, output};
 
 /// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
@@ -14,10 +16,13 @@ pub struct Args {
 }
 
 /// Prints the script.
-pub fn run(args: &Args) -> ExitCode {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut crate::cli::Cli::command(), "ctl", &mut script);
+///
+/// # Errors
+/// When there is none.
+pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
+    let script = complete::script(&args.shell.to_string())
+        .map_err(|error| CommandError::internal(format!("there is no script for {}: {error}", args.shell)))?;
     // A closed pipe is not an error of ours.
-    let _ = crate::output::bytes(&script, false);
-    ExitCode::SUCCESS
+    let _ = output::bytes(&script, false);
+    Ok(ExitCode::SUCCESS)
 }

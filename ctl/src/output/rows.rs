@@ -26,7 +26,7 @@ pub fn short(id: &str) -> String {
 
 /// `web` of `docker.io/roadstead/web:latest@sha256:...` is of no use; this cuts
 /// only what never tells anything.
-fn short_image(image: &str) -> String {
+pub(crate) fn short_image(image: &str) -> String {
     let image = image.strip_prefix("docker.io/").unwrap_or(image);
     image.strip_prefix("library/").unwrap_or(image).to_owned()
 }
