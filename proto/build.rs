@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "exec",
         "files",
         "identity",
+        "image",
         "info",
         "node",
         "types",

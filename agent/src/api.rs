@@ -101,7 +101,7 @@ impl NodeControl for Api {
         &self,
         request: Request<v1::ListImagesRequest>,
     ) -> Result<Response<v1::ListImagesResponse>, Status> {
-        traced("ListImages", request, async |_| image::list(self).await).await
+        traced("ListImages", request, async |request| image::list(self, request).await).await
     }
 
     async fn create_container(

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
+use agent_engine::ImageGc;
 use clap::Parser;
 
 use crate::identity::JoinToken;
@@ -66,6 +68,19 @@ pub struct Config {
         value_parser = clap::value_parser!(u8).range(..=64)
     )]
     pub network_pool: u8,
+    /// Remove unused images that can be pulled again when the file system is so full, in percent; 0 for never
+    /// [default: 85 in a cluster, else 0]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
+    pub image_gc_high: Option<u8>,
+    /// Until it is only so full, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 80, value_parser = clap::value_parser!(u8).range(..=100))]
+    pub image_gc_low: u8,
+    /// How often that is looked at, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
+    pub image_gc_interval: u32,
+    /// Images stay that were pulled or used within so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    pub image_gc_spare: u32,
     /// Leave the host's cgroup option favordynmods as it is; starts wait some milliseconds for the kernel then
     #[arg(long)]
     pub no_favor_dynmods: bool,
@@ -97,6 +112,17 @@ impl Config {
             [] => agent_engine::cdi::DIRECTORIES.map(PathBuf::from).to_vec(),
             given => given.to_vec(),
         }
+    }
+
+    /// When unused images go by themselves. Alone, a host keeps what it has: nobody may be there to bring it again.
+    pub fn image_gc(&self, in_cluster: bool) -> Option<ImageGc> {
+        let high = self.image_gc_high.unwrap_or(if in_cluster { 85 } else { 0 });
+        (high > 0).then(|| ImageGc {
+            high,
+            low: self.image_gc_low.min(high),
+            every: Duration::from_secs(self.image_gc_interval.into()),
+            spare: Duration::from_secs(self.image_gc_spare.into()),
+        })
     }
 
     /// The labels by key; the last of two with the same key counts.
@@ -152,6 +178,17 @@ mod tests {
         assert_eq!(config.listen.port(), 7444);
         assert!(config.join.is_none() && !config.exit_with_stdin);
         assert_eq!(config.docker_socket(), PathBuf::from("/run/roadstead/docker.sock"));
+    }
+
+    #[test]
+    fn images_go_by_themselves_in_clusters_and_where_that_is_wished() {
+        let gc = |arguments: &[&str], in_cluster| {
+            parse(arguments).unwrap().image_gc(in_cluster).map(|gc| (gc.high, gc.low))
+        };
+        assert_eq!((gc(&[], false), gc(&[], true)), (None, Some((85, 80))));
+        assert_eq!(gc(&["--image-gc-high", "70"], false), Some((70, 70)));
+        assert_eq!(gc(&["--image-gc-high", "0"], true), None);
+        assert!(parse(&["--image-gc-high", "101"]).is_err());
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     if config.exit_with_stdin {
         shutdown.on_end_of_input();
     }
-    let engine = Engine::open(engine_config(&config)?).await?;
+    let engine = Engine::open(engine_config(&config, in_cluster)?).await?;
     for lack in engine.host().lacks() {
         info!("this host has no {}: {}", lack.name, lack.detail);
     }
@@ -112,7 +112,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     served
 }
 
-fn engine_config(config: &Config) -> Result<EngineConfig, Failure> {
+fn engine_config(config: &Config, in_cluster: bool) -> Result<EngineConfig, Failure> {
     let keeper_program =
         std::env::current_exe().map_err(|error| Failure::System("cannot find this program's file", error))?;
     Ok(EngineConfig {
@@ -125,6 +125,7 @@ fn engine_config(config: &Config) -> Result<EngineConfig, Failure> {
         insecure_registries: config.insecure_registries.clone(),
         favor_dynmods: !config.no_favor_dynmods,
         network_pool: usize::from(config.network_pool),
+        image_gc: config.image_gc(in_cluster),
     })
 }
 

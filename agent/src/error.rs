@@ -83,7 +83,12 @@ fn pull_code(error: &PullError) -> Code {
         | PullError::TooSlow { .. }
         | PullError::Protocol { .. }
         | PullError::Interrupted
-        | PullError::Busy => Code::Unavailable,
+        | PullError::ReaderGone => Code::Unavailable,
+        PullError::Absent { .. } => Code::NotFound,
+        PullError::Malformed(_) | PullError::Ambiguous { .. } | PullError::Archive { .. } => {
+            Code::InvalidArgument
+        }
+        PullError::InUse { .. } | PullError::SeveralNames { .. } => Code::FailedPrecondition,
         PullError::Damaged { .. }
         | PullError::WrongSize { .. }
         | PullError::WrongLayer { .. }

@@ -85,11 +85,28 @@ impl<A: clap::Args> Short<A> {
 pub fn parse(line: &[OsString]) -> Result<ArgMatches, clap::Error> {
     let plain = Cli::command().try_get_matches_from(line);
     match plain {
+        // `-o` is how everything is printed; only `save` has nothing to print, and Docker's means the file.
+        Err(error) if error.kind() == ErrorKind::InvalidValue && line.iter().any(|word| word == "save") => {
+            Cli::command().try_get_matches_from(with_file(line)).map_err(|_| error)
+        }
         Err(error) if error.kind() == ErrorKind::TooManyValues => {
             with_values(Cli::command()).try_get_matches_from(line).map_err(|_| error)
         }
         other => other,
     }
+}
+
+/// The same command line with `--file` for `--output`.
+fn with_file(line: &[OsString]) -> Vec<OsString> {
+    let renamed = |word: &OsString| match word.to_str() {
+        Some("-o" | "--output") => "--file".into(),
+        Some(text) => match text.strip_prefix("--output=").or_else(|| text.strip_prefix("-o=")) {
+            Some(file) => format!("--file={file}").into(),
+            None => word.clone(),
+        },
+        None => word.clone(),
+    };
+    line.iter().map(renamed).collect()
 }
 
 /// The same grammar with values for switches.
@@ -127,6 +144,8 @@ pub enum Command {
     Image(OnHost<cmd::image::Command>),
     /// Volumes on this host, or on a node
     Volume(OnHost<cmd::volume::Command>),
+    /// The disk of this host, or of a node
+    System(OnHost<cmd::system::Command>),
     /// Run a program in a new container (container run)
     Run(Box<Short<cmd::container::RunArgs>>),
     /// Run a program in a running container (container exec)
@@ -135,6 +154,12 @@ pub enum Command {
     Ps(Short<cmd::container::ListArgs>),
     /// Print what a container wrote (container logs)
     Logs(Short<cmd::container::LogsArgs>),
+    /// List images (image ls)
+    Images(Short<cmd::image::ListArgs>),
+    /// Fetch an image from its registry (image pull)
+    Pull(Short<cmd::image::PullArgs>),
+    /// Remove images (image rm)
+    Rmi(Short<cmd::image::RemoveArgs>),
     /// Show what happens on a host, as it happens
     Events(Short<cmd::container::EventsArgs>),
     /// Show what a host is, has and lacks
@@ -165,6 +190,20 @@ mod tests {
         for bad in ["ctl run --rm=maybe image", "ctl run --name=a=b --rm=1x image"] {
             assert!(shown(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_archive_may_be_written_to_a_file_in_dockers_words() {
+        let shown = |line: &str| {
+            let line: Vec<_> = line.split(' ').map(Into::into).collect();
+            let cli = super::parse(&line).and_then(|matches| super::Cli::from_arg_matches(&matches));
+            cli.map(|cli| format!("{:?}", cli.command)).map_err(|error| error.to_string())
+        };
+        let expected = shown("ctl image save --file a.tar x").expect("it parses");
+        for line in ["ctl image save -o a.tar x", "ctl image save x --output=a.tar"] {
+            assert_eq!(shown(line), Ok(expected.clone()), "{line}");
+        }
+        assert!(shown("ctl image ls -o a.tar").is_err());
     }
 
     /// A command's own option would be read as the global one, with the global one's type.

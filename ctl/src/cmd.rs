@@ -10,6 +10,7 @@ mod lines;
 pub mod logging;
 pub mod node;
 pub mod service;
+pub mod system;
 pub mod volume;
 
 use std::process::ExitCode;
@@ -33,6 +34,10 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Container(group) => container::run(group.scope(&mut global), group.command).await,
         Command::Image(group) => image::run(group.scope(&mut global), group.command).await,
         Command::Volume(group) => volume::run(group.scope(&mut global), group.command).await,
+        Command::System(group) => system::run(group.scope(&mut global), group.command).await,
+        Command::Images(short) => image::run(short.scope(&mut global), image::Command::Ls(short.args)).await,
+        Command::Pull(short) => image::run(short.scope(&mut global), image::Command::Pull(short.args)).await,
+        Command::Rmi(short) => image::run(short.scope(&mut global), image::Command::Rm(short.args)).await,
         Command::Run(short) => {
             let short: Short<_> = *short;
             container::run(short.scope(&mut global), container::Command::Run(Box::new(short.args))).await

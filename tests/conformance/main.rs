@@ -7,6 +7,7 @@
 
 mod clients;
 mod engines;
+mod images;
 mod oci;
 mod raw;
 

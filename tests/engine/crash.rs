@@ -5,6 +5,7 @@
 //! ROADSTEAD_CRASH=all, and =first does that until something is wrong.
 
 mod bench;
+mod images;
 mod trace;
 mod verb;
 mod whole;

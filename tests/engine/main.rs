@@ -10,6 +10,7 @@ mod exec;
 mod files;
 mod flags;
 mod health;
+mod images;
 mod info;
 mod life;
 mod logs;

@@ -41,6 +41,18 @@ pub(crate) async fn inspect(
     Ok(Json(detail::detail(&engine, &container, images.get(&container.image_digest))))
 }
 
+/// Containers with what each has written, as `/system/df` shows them.
+pub(crate) async fn with_sizes(engine: &Engine, containers: &[(Container, u64)]) -> Vec<Value> {
+    let images = images(engine).await;
+    let now = jiff::Timestamp::now().as_millisecond();
+    let row = |(container, bytes): &(Container, u64)| {
+        let mut row = summary::summary(engine, container, images.get(&container.image_digest), now);
+        row["SizeRw"] = json!(bytes);
+        row
+    };
+    containers.iter().map(row).collect()
+}
+
 /// They only complete what is shown, so a damaged one must not hide the containers.
 async fn images(engine: &Engine) -> Images {
     match engine.images().list().await {

@@ -34,6 +34,9 @@ pub(crate) enum ApiError {
     /// The container is not there, in the words that clients look for.
     #[error("No such container: {0}")]
     NoSuchContainer(String),
+    /// The image is not there, in the words that clients look for.
+    #[error("No such image: {0}")]
+    NoSuchImage(String),
     /// The engine refused or failed, in its own words.
     #[error(transparent)]
     Engine(EngineError),
@@ -43,6 +46,7 @@ impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::NoSuchContainer(name) => Self::NoSuchContainer(name),
+            EngineError::Image(PullError::Absent { image }) => Self::NoSuchImage(image),
             error => Self::Engine(error),
         }
     }
@@ -50,7 +54,7 @@ impl From<EngineError> for ApiError {
 
 impl From<PullError> for ApiError {
     fn from(error: PullError) -> Self {
-        Self::Engine(error.into())
+        Self::from(EngineError::from(error))
     }
 }
 
@@ -59,11 +63,21 @@ impl ApiError {
         match self {
             Self::TooNew(_) | Self::TooOld(_) | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NotSupported(_) => StatusCode::NOT_IMPLEMENTED,
-            Self::NoSuchPage | Self::NoSuchContainer(_) => StatusCode::NOT_FOUND,
+            Self::NoSuchPage | Self::NoSuchContainer(_) | Self::NoSuchImage(_) => StatusCode::NOT_FOUND,
             Self::Engine(error) => match error {
                 EngineError::Ambiguous(..) | EngineError::Invalid { .. } => StatusCode::BAD_REQUEST,
                 EngineError::NoSuchContainer(_) | EngineError::NoSuchImage(_) => StatusCode::NOT_FOUND,
-                EngineError::NameTaken { .. } | EngineError::State { .. } => StatusCode::CONFLICT,
+                EngineError::NameTaken { .. }
+                | EngineError::State { .. }
+                | EngineError::Image(PullError::InUse { .. } | PullError::SeveralNames { .. }) => {
+                    StatusCode::CONFLICT
+                }
+                EngineError::Image(
+                    PullError::Malformed(_)
+                    | PullError::Ambiguous { .. }
+                    | PullError::Archive { .. }
+                    | PullError::Unusable { .. },
+                ) => StatusCode::BAD_REQUEST,
                 EngineError::Closed => StatusCode::SERVICE_UNAVAILABLE,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             },

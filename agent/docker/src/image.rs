@@ -1,95 +1,93 @@
-//! `/images`: the list. As with Docker's own content store, an image's id is the
-//! digest of its manifest, so containers and images agree on it.
-
-use std::collections::BTreeMap;
+//! `/images`: the list, and removing what is not used; one image is [`one`], archives are [`archive`]. As with Docker's own content store, an image's id is the digest of what its names stand for:
+//! of an index, or of a manifest.
 
 use agent_engine::Engine;
-use agent_engine::image::{Image, Reference};
+use agent_engine::image::{ImageFilter, ImageSummary, Reference, Removal};
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
-use crate::query::{Filters, Params};
+use crate::query::{Filters, Params, moment_ms};
 
-mod pattern;
+pub(crate) mod archive;
+pub(crate) mod one;
 
-const KNOWN: [&str; 3] = ["dangling", "label", "reference"];
-/// Docker has them too.
-const LATER: [&str; 3] = ["before", "since", "until"];
+const KNOWN: [&str; 7] = ["before", "dangling", "label", "label!", "reference", "since", "until"];
 
 /// `GET /images/json`: one row for each id, with all its names.
 pub(crate) async fn list(State(engine): State<Engine>, params: Params) -> Result<Json<Value>, ApiError> {
-    let filters = Filters::of(&params, &KNOWN, &LATER)?;
-    // Every image here has a name, or it would not be kept.
-    let dangling = filters.boolean("dangling")?.unwrap_or(false);
-    let images = engine.images().list().await?;
-    let mut rows: BTreeMap<String, Vec<Image>> = BTreeMap::new();
-    for image in images.into_iter().filter(|image| !dangling && is_wanted(image, &filters)) {
-        rows.entry(image.manifest_digest.to_string()).or_default().push(image);
-    }
-    let mut rows: Vec<Value> = rows.into_iter().filter_map(|(id, names)| row(&id, &names)).collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row["Created"].as_u64()));
-    Ok(Json(Value::Array(rows)))
+    let filter = filter(&params)?;
+    let images = engine.images().summaries(&filter, false).await?;
+    Ok(Json(images.iter().map(row).collect()))
 }
 
-fn is_wanted(image: &Image, filters: &Filters) -> bool {
-    let name = &image.name;
-    let familiar = repository(name);
-    let tagged = name.tag().map_or_else(|| name.to_string(), |tag| format!("{familiar}:{tag}"));
-    filters.admits("reference", |wanted| {
-        pattern::matches(wanted, &tagged) || pattern::matches(wanted, &familiar)
-    }) && filters.admits_labels(&image.config.labels)
-}
-
-fn row(id: &str, names: &[Image]) -> Option<Value> {
-    let image = names.first()?;
-    let labels = &image.config.labels;
-    let tag = |image: &Image| {
-        // A name with a digest is known by that alone.
-        let tag = image.name.tag().filter(|_| image.name.digest().is_none())?;
-        Some(format!("{}:{tag}", repository(&image.name)))
+/// What a list or a prune is to be reduced to.
+fn filter(params: &Params) -> Result<ImageFilter, ApiError> {
+    let filters = Filters::of(params, &KNOWN, &[])?;
+    let last = |name: &str| filters.values(name).last().cloned();
+    let until_ms = match last("until") {
+        Some(text) => Some(
+            moment_ms(&text)
+                .map_err(|rule| ApiError::BadRequest(format!("invalid filter 'until={text}': {rule}")))?,
+        ),
+        None => None,
     };
-    let mut digests: Vec<String> =
-        names.iter().map(|image| format!("{}@{id}", repository(&image.name))).collect();
-    digests.dedup();
-    Some(json!({
-        "Id": id,
+    Ok(ImageFilter {
+        dangling: filters.boolean("dangling")?,
+        references: filters.values("reference").to_vec(),
+        labels: filters.values("label").to_vec(),
+        without_labels: filters.values("label!").to_vec(),
+        before: last("before"),
+        since: last("since"),
+        until_ms,
+    })
+}
+
+/// `POST /images/prune`: without a word about it, only images without a name.
+pub(crate) async fn prune(State(engine): State<Engine>, params: Params) -> Result<Json<Value>, ApiError> {
+    let mut filter = filter(&params)?;
+    let all = filter.dangling.take() == Some(false);
+    let (removed, reclaimed) = engine.prune_images(all, filter).await?;
+    let deleted = if removed.is_empty() { Value::Null } else { removals(removed) };
+    Ok(Json(json!({ "ImagesDeleted": deleted, "SpaceReclaimed": reclaimed.bytes() })))
+}
+
+/// What is gone, a line for each name and image.
+fn removals(done: Vec<Removal>) -> Value {
+    done.into_iter()
+        .map(|removal| match removal {
+            Removal::Untagged(name) => json!({ "Untagged": name.to_string() }),
+            Removal::Deleted(id) => json!({ "Deleted": id.to_string() }),
+        })
+        .collect()
+}
+
+/// An image as lists show it.
+pub(crate) fn row(image: &ImageSummary) -> Value {
+    let (tags, digests) = names(image);
+    json!({
+        "Id": image.id.to_string(),
         "ParentId": "",
-        "RepoTags": names.iter().filter_map(tag).collect::<Vec<_>>(),
+        "RepoTags": tags,
         "RepoDigests": digests,
         "Created": image.created_at_ms / 1000,
         "Size": image.size,
         "VirtualSize": image.size,
         "SharedSize": -1,
-        "Labels": if labels.is_empty() { Value::Null } else { json!(labels) },
+        "Labels": if image.labels.is_empty() { Value::Null } else { json!(image.labels) },
         "Containers": -1,
-    }))
+    })
 }
 
-/// The name as people write it, without tag and digest.
-fn repository(name: &Reference) -> String {
-    let text = name.to_string();
-    let text = text.split('@').next().unwrap_or_default();
-    let tag = name.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
-    text.strip_suffix(&tag).unwrap_or(text).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_repository_is_a_name_without_its_version() {
-        let digest = format!("sha256:{}", "0".repeat(64));
-        for (name, expected) in [
-            ("alpine", "alpine"),
-            ("docker.io/library/alpine:3", "alpine"),
-            ("localhost:5000/a/b:1", "localhost:5000/a/b"),
-            (&format!("localhost:5000/a@{digest}"), "localhost:5000/a"),
-            (&format!("roadstead/hello:1@{digest}"), "roadstead/hello"),
-        ] {
-            assert_eq!(repository(&name.parse().unwrap()), expected, "{name}");
-        }
-    }
+/// `RepoTags` and `RepoDigests`. A name with a digest is known by that alone.
+fn names(image: &ImageSummary) -> (Vec<String>, Vec<String>) {
+    let tag = |name: &Reference| {
+        let tag = name.tag().filter(|_| name.digest().is_none())?;
+        Some(format!("{}:{tag}", name.familiar_repository()))
+    };
+    let mut digests: Vec<String> =
+        image.names.iter().map(|name| format!("{}@{}", name.familiar_repository(), image.id)).collect();
+    digests.dedup();
+    (image.names.iter().filter_map(tag).collect(), digests)
 }

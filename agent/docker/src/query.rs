@@ -26,6 +26,26 @@ pub(crate) fn is_true(value: &str) -> bool {
     !matches!(value.trim().to_ascii_lowercase().as_str(), "" | "0" | "no" | "false" | "none")
 }
 
+/// A moment as Docker's filters have it, in milliseconds since 1970: seconds since 1970, a time, or how long ago.
+pub(crate) fn moment_ms(text: &str) -> Result<u64, String> {
+    let wrong = || "expected how long ago (24h), a time, or seconds since 1970".to_owned();
+    let ms = |moment: i64| u64::try_from(moment).map_err(|_| wrong());
+    if let Ok(seconds) = text.parse::<f64>() {
+        // Nanoseconds after the point are more than is asked for here.
+        return jiff::Timestamp::from_duration(
+            jiff::SignedDuration::try_from_secs_f64(seconds).map_err(|_| wrong())?,
+        )
+        .map_err(|_| wrong())
+        .and_then(|moment| ms(moment.as_millisecond()));
+    }
+    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
+        return ms(moment.as_millisecond());
+    }
+    let ago: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    let moment = jiff::Timestamp::now().checked_sub(ago).map_err(|_| wrong())?;
+    ms(moment.as_millisecond())
+}
+
 /// What a list is to be reduced to: values by the name of the filter.
 #[derive(Debug, Default)]
 pub(crate) struct Filters(BTreeMap<String, Vec<String>>);
@@ -121,6 +141,18 @@ mod tests {
             assert!(filters.admits_labels(&labels(&[("a", "b"), ("c", "")])));
             assert!(!filters.admits_labels(&labels(&[("a", "x"), ("c", "")])));
             assert!(!filters.admits_labels(&labels(&[("a", "b")])));
+        }
+    }
+
+    #[test]
+    fn moments_are_seconds_times_or_how_long_ago() {
+        assert_eq!(moment_ms("1700000000").unwrap(), 1_700_000_000_000);
+        assert_eq!(moment_ms("1700000000.5").unwrap(), 1_700_000_000_500);
+        assert_eq!(moment_ms("2023-11-14T22:13:20Z").unwrap(), 1_700_000_000_000);
+        let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap();
+        assert!(now - moment_ms("24h").unwrap() < 86_500_000);
+        for text in ["soon", "-5", "", "1e300", "NaN"] {
+            assert!(moment_ms(text).is_err(), "{text}");
         }
     }
 

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use futures::StreamExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -61,6 +61,12 @@ fn router(engine: Engine) -> Router {
         .route("/containers/json", get(container::list))
         .route("/containers/{name}/json", get(container::inspect))
         .route("/images/json", get(image::list))
+        .route("/images/get", get(image::archive::get))
+        .route("/images/load", post(image::archive::load))
+        .route("/images/create", post(image::archive::create))
+        .route("/images/prune", post(image::prune))
+        .route("/images/{*path}", get(image::one::get).post(image::one::post).delete(image::one::delete))
+        .route("/system/df", get(system::usage::df))
         .fallback(unserved)
         .method_not_allowed_fallback(unknown)
         .with_state(engine)

@@ -1,5 +1,6 @@
 //! What a client asks first: whether anyone is there, and who.
 
+use agent_engine::image::ImageFilter;
 use agent_engine::{ContainerState, Engine};
 use axum::Json;
 use axum::extract::State;
@@ -11,6 +12,7 @@ use crate::error::ApiError;
 use crate::version::{MAXIMUM, MINIMUM};
 
 mod host;
+pub(crate) mod usage;
 
 const RELEASE: &str = env!("CARGO_PKG_VERSION");
 /// How images and containers are stored, in Docker's words.
@@ -64,10 +66,8 @@ pub(crate) async fn version() -> Json<Value> {
 
 /// `GET /info`.
 pub(crate) async fn info(State(engine): State<Engine>) -> Result<Json<Value>, ApiError> {
-    let images = engine.images().list().await?;
-    let digests: std::collections::BTreeSet<_> =
-        images.iter().map(|image| image.manifest_digest.to_string()).collect();
-    let mut all = json!({ "Images": digests.len() });
+    let images = engine.images().summaries(&ImageFilter::default(), false).await?;
+    let mut all = json!({ "Images": images.len() });
     if let Value::Object(object) = &mut all {
         for part in [containers(&engine), identity(&engine), abilities(&engine), host::facts()] {
             if let Value::Object(part) = part {

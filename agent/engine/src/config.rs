@@ -2,6 +2,7 @@
 //! nothing here touches the host.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -28,6 +29,21 @@ pub struct EngineConfig {
     pub favor_dynmods: bool,
     /// So many networks are made before containers ask for them; zero makes each when it is needed.
     pub network_pool: usize,
+    /// When images go by themselves, for want of room; never without it.
+    pub image_gc: Option<ImageGc>,
+}
+
+/// When images that can be pulled again go by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageGc {
+    /// The share of the file system, in percent, at which images begin to go.
+    pub high: u8,
+    /// The share at which that ends.
+    pub low: u8,
+    /// How often that is looked at.
+    pub every: Duration,
+    /// What was pulled, or used by a container, within this time stays.
+    pub spare: Duration,
 }
 
 impl EngineConfig {
@@ -100,6 +116,7 @@ mod tests {
             insecure_registries: Vec::new(),
             favor_dynmods: true,
             network_pool: 0,
+            image_gc: None,
         }
     }
 

@@ -31,8 +31,11 @@ mod boot;
 mod commit;
 mod compress;
 mod control;
+mod disk;
 mod exec;
 mod files;
+mod housekeeping;
+mod images;
 mod open;
 mod restart;
 mod volumes;
@@ -40,7 +43,9 @@ mod volumes;
 pub use self::volumes::VolumeInUse;
 
 pub use commit::CommitOptions;
+pub use disk::DiskUsage;
 pub use files::CopySteps;
+pub use images::ImportOptions;
 
 /// Events a subscriber may be behind before it loses the oldest.
 const EVENTS: usize = 4096;

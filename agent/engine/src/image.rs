@@ -1,57 +1,97 @@
 //! Images: names for content that can be run. Between the content store below and the snapshots above it.
 //!
-//! [`Images`] is the façade: pull from a registry (`pull/`, `registry/`), import from memory (`import.rs`), look up,
-//! list, remove, and collect what nothing refers to (`collect.rs`). An image is visible once its record is written,
-//! which is the last step of a pull or an import: blobs and layers are durable before it, so an acknowledged
-//! pull survives a power cut and a failed one shows nothing.
+//! # Vocabulary
+//! - An **image** is whatever a name stands for: a manifest, or an index of manifests, its **variants**, one for each
+//!   platform; attestations and artifacts are kept with it. Its **id** is the digest of that document.
+//! - A **name** is a record: reference to id. An image without any name is **dangling**.
+//! - A **lease** holds what somebody works with (`lease.rs`).
+//!
+//! [`Images`] is the façade: pull from a registry (`pull/`, `registry/`), import from memory (`import.rs`), make of a
+//! stream (`commit.rs`), load and save (`load.rs`, `save.rs`), find by what people write (`find.rs`), list and describe
+//! (`catalogue.rs`, `describe.rs`), tag, remove, and collect what nothing refers to (`collect.rs`). An image is visible
+//! once its record is written, which is the last step of whatever brings it: blobs and layers are durable before it,
+//! so an acknowledged pull survives a power cut and a failed one shows nothing.
 //!
 //! What an image says of itself ([`ImageConfig`]) is data for display and for defaults of the container's own process.
 //! It never becomes configuration of the engine: there is no conversion from it into any type that is.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use tokio::sync::RwLock;
+use tokio::sync::{Notify, RwLock};
 
 use crate::content::{ContentStore, Digest, LocalContent};
 use crate::events::Events;
 use crate::records::Records;
 use crate::snapshot::{DiffId, Snapshots};
 
+use self::collect::Scope;
+use self::lease::Leases;
 use self::pull::share::Shared;
 use self::registry::Registry;
 use self::store::ImageStore;
 
-pub use self::collect::Reclaimed;
+pub use self::catalogue::{ImageFilter, ImageSummary, VariantSummary};
+pub use self::collect::{InUse, Reclaimed};
 pub(crate) use self::commit::NewImage;
 pub use self::config::ImageConfig;
+pub use self::describe::{Description, HistoryLine};
 pub use self::error::PullError;
+pub use self::find::Found;
+pub use self::load::Loaded;
+pub use self::pattern::matches as name_matches;
+pub use self::platform::{Platform, PlatformError};
 pub use self::pull::progress::{LayerStep, PullProgress};
 pub use self::reference::{Reference, ReferenceError};
 pub use self::registry::RegistryOptions;
+pub use self::remove::{Removal, User};
+pub use self::space::{ImageSpace, Space};
 pub(crate) use self::unpack::{ArchiveEntry, ArchiveName, ArchiveReader, EntryKind};
 pub use self::unpack::{Limits, UnpackError, Unpacked, unpack};
+pub use self::variant::VariantKind;
 
+mod catalogue;
 mod collect;
 mod commit;
 mod config;
+mod describe;
 mod error;
+mod find;
+mod graph;
 mod import;
+mod lease;
+mod load;
 mod manifest;
+mod pattern;
+mod platform;
 mod pull;
 mod reference;
 mod registry;
+mod remove;
+mod save;
+mod space;
 mod store;
 mod unpack;
+mod variant;
+
+/// An archive that arrives piece by piece, as a stream without its compression. For a thread that may block.
+pub(crate) fn plain_archive(
+    pieces: tokio::sync::mpsc::Receiver<Option<bytes::Bytes>>,
+) -> Result<Box<dyn std::io::BufRead>, String> {
+    load::plain(load::Received::new(pieces))
+}
 
 /// An image that can be run on this host.
 #[derive(Debug, Clone)]
 pub struct Image {
     /// The name it is known by here.
     pub name: Reference,
+    /// Its id: the digest of what the name stands for, an index or a manifest.
+    pub id: Digest,
     /// The digest of its manifest for this platform.
     pub manifest_digest: Digest,
-    /// The digest of its configuration, which Docker calls the image id.
+    /// The digest of its configuration.
     pub config_digest: Digest,
     /// What it says of itself.
     pub config: ImageConfig,
@@ -61,6 +101,8 @@ pub struct Image {
     pub size: u64,
     /// When it was built, in milliseconds since 1970; 0 when it does not say.
     pub created_at_ms: u64,
+    /// It is made for this host, and its layers are unpacked.
+    pub unpacked: bool,
 }
 
 /// The images of a host. Clones share everything.
@@ -80,7 +122,18 @@ struct Inner {
     pulls: Shared<Image>,
     /// So are fetches of the same layer, by whichever images.
     layers: Shared<()>,
-    /// Held for reading by who makes images, for writing by who collects garbage.
+    /// What is relied on without a record.
+    leases: Leases,
+    /// When containers were last made of a manifest or removed, in milliseconds since 1970, since the agent's start.
+    used: Mutex<BTreeMap<Digest, u64>>,
+    /// Something is garbage but for containers that use it.
+    waits_for_containers: AtomicBool,
+    /// Wakes who collects when that may have changed.
+    container_gone: Notify,
+    /// Held by the one collection that runs.
+    collecting: tokio::sync::Mutex<()>,
+    /// Held for reading by who makes a container, or a blob whose digest nobody knows before; for writing by a
+    /// collection while it takes things away.
     gate: RwLock<()>,
     /// Who is told of what happens to images.
     told: OnceLock<Events>,
@@ -104,6 +157,11 @@ impl Images {
             limits: Limits::default(),
             pulls: Shared::default(),
             layers: Shared::default(),
+            leases: Leases::default(),
+            used: Mutex::default(),
+            waits_for_containers: AtomicBool::new(false),
+            container_gone: Notify::new(),
+            collecting: tokio::sync::Mutex::default(),
             gate: RwLock::new(()),
             told: OnceLock::new(),
         };
@@ -119,10 +177,15 @@ impl Images {
     }
 
     /// `actor` is the image's digest, or its name where only that is known, as in Docker.
-    fn tell(&self, action: &str, actor: &str, reference: &Reference) {
+    fn tell(&self, action: &str, actor: &str, name: &str) {
         if let Some(events) = self.inner.told.get() {
-            events.tell_image(action, actor, &reference.to_string());
+            events.tell_image(action, actor, name);
         }
+    }
+
+    /// While the guard lives nothing is collected. For moments: collections wait for it.
+    pub(crate) async fn stay(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
+        self.inner.gate.read().await
     }
 
     /// Pulls an image from its registry. Layers that are here are not fetched again; a pull that is dropped or fails
@@ -135,11 +198,23 @@ impl Images {
         reference: &Reference,
         progress: impl Fn(PullProgress) + Send + Sync,
     ) -> Result<Image, PullError> {
-        let _making = self.inner.gate.read().await;
-        let work = pull::pull(&self.inner, reference, &progress);
+        self.pull_for(reference, &Platform::host(), progress).await
+    }
+
+    /// As [`Images::pull`], for another platform than this host's.
+    ///
+    /// # Errors
+    /// As [`Images::pull`].
+    pub async fn pull_for(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        progress: impl Fn(PullProgress) + Send + Sync,
+    ) -> Result<Image, PullError> {
+        let work = pull::pull(&self.inner, reference, platform, &progress);
         // On the heap: the state of a pull is large, and callers keep it in their own.
-        let image = self.inner.pulls.run(&reference.full(), Box::pin(work)).await?;
-        self.tell("pull", &reference.to_string(), reference);
+        let image = self.inner.pulls.run(&format!("{platform} {}", reference.full()), Box::pin(work)).await?;
+        self.tell("pull", &reference.to_string(), &reference.to_string());
         Ok(image)
     }
 
@@ -159,25 +234,6 @@ impl Images {
         self.inner.store.list().await
     }
 
-    /// Forgets a name; answers whether it was known. What it referred to goes with the next [`Images::collect`].
-    ///
-    /// # Errors
-    /// When the records cannot be written.
-    pub async fn remove(&self, reference: &Reference) -> Result<bool, PullError> {
-        // One that cannot be read can be forgotten all the same.
-        let image = self.inner.store.get(reference).await.ok().flatten();
-        let known = self.inner.store.remove(reference).await?;
-        if let Some(image) = image.filter(|_| known) {
-            let digest = image.manifest_digest.to_string();
-            self.tell("untag", &digest, reference);
-            let others = self.inner.store.list().await?;
-            if !others.iter().any(|other| other.manifest_digest == image.manifest_digest) {
-                self.tell("delete", &digest, reference);
-            }
-        }
-        Ok(known)
-    }
-
     /// Makes an image out of `layers`, uncompressed archives, base first, and an image configuration (OCI or Docker; its
     /// `rootfs` is filled in here). The same input gives the same digests everywhere, and doing it again does nothing.
     ///
@@ -189,14 +245,13 @@ impl Images {
         layers: Vec<Vec<u8>>,
         config: serde_json::Value,
     ) -> Result<Image, PullError> {
-        let _making = self.inner.gate.read().await;
         let image = Box::pin(import::import(&self.inner, reference, layers, config)).await?;
-        self.tell("import", &image.manifest_digest.to_string(), reference);
+        self.tell("import", &image.id.to_string(), &reference.to_string());
         Ok(image)
     }
 
-    /// Makes an image out of another one and a layer, an uncompressed archive that `write` writes. `edit` changes what
-    /// its containers start from, the member `config` of its configuration.
+    /// Makes an image out of another one, or of none, and a layer, an uncompressed archive that `write` writes. `edit`
+    /// changes what its containers start from, the member `config` of its configuration. Answers its id.
     ///
     /// # Errors
     /// When the image below is not whole here, or the layer cannot be written or unpacked; no image is made then.
@@ -205,22 +260,33 @@ impl Images {
         new: NewImage,
         edit: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>) + Send + 'static,
         write: impl FnOnce(&mut dyn std::io::Write) -> Result<(), PullError> + Send + 'static,
-    ) -> Result<Image, PullError> {
-        let _making = self.inner.gate.read().await;
-        let image = Box::pin(commit::commit(&self.inner, new, edit, write)).await?;
-        self.tell("tag", &image.manifest_digest.to_string(), &image.name);
-        Ok(image)
+    ) -> Result<Digest, PullError> {
+        let (name, action) = (new.name.clone(), if new.base.is_some() { "tag" } else { "import" });
+        let id = Box::pin(commit::commit(&self.inner, new, edit, write)).await?;
+        let name = name.map_or_else(String::new, |name| name.to_string());
+        self.tell(action, &id.to_string(), &name);
+        Ok(id)
     }
 
-    /// Removes blobs and layers that neither an image nor a container refers to. `in_use` answers the layers of all
-    /// containers; it is called while no image can be made, and no container may be created from then on until this
-    /// returns.
+    /// Says that a container is gone: what was kept only for it may be garbage now.
+    pub(crate) fn container_gone(&self) {
+        if self.inner.waits_for_containers.load(Ordering::SeqCst) {
+            self.inner.container_gone.notify_one();
+        }
+    }
+
+    /// Waits until there may be something to collect because a container is gone.
+    pub(crate) async fn garbage(&self) {
+        self.inner.container_gone.notified().await;
+    }
+
+    /// Removes blobs and layers that neither an image nor a container refers to, and nobody works with. `in_use`
+    /// answers what containers rely on; it is called while none can be made.
     ///
     /// # Errors
-    /// [`PullError::Busy`] while a pull or an import is running.
-    pub async fn collect(&self, in_use: impl FnOnce() -> BTreeSet<DiffId>) -> Result<Reclaimed, PullError> {
-        let _alone = self.inner.gate.try_write().map_err(|_| PullError::Busy)?;
-        collect::collect(&self.inner, in_use()).await
+    /// When the store cannot be read or written; what was removed before is gone.
+    pub async fn collect(&self, in_use: impl Fn() -> InUse + Send + Sync) -> Result<Reclaimed, PullError> {
+        collect::collect(&self.inner, &in_use, Scope::Everything).await
     }
 }
 

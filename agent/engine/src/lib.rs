@@ -25,7 +25,7 @@ pub mod snapshot;
 pub mod volume;
 
 pub use attestor::Attestations;
-pub use config::EngineConfig;
+pub use config::{EngineConfig, ImageGc};
 pub use container::attach::Attachment;
 pub use container::exec::{ExecConfig, ExecInfo};
 pub use container::isolation;
@@ -36,7 +36,7 @@ pub use container::{
     Container, ContainerConfig, ContainerEvent, ContainerEventKind, ContainerState, Limits, LogDriver,
     PortMapping, Process, Protocol, PruneFilter, Pruned, StopOptions, WindowSize,
 };
-pub use engine::{CommitOptions, CopySteps, Engine, VolumeInUse};
+pub use engine::{CommitOptions, CopySteps, DiskUsage, Engine, ImportOptions, VolumeInUse};
 pub use error::EngineError;
 pub use events::{Event, Events, Listening, Subject};
 pub use files::helper_main;

@@ -39,13 +39,14 @@
 //!
 //! Deliberately absent: mounting. That is the runtime's, by descriptor and inside the container's mount namespace.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::content::Digest;
 
@@ -80,6 +81,10 @@ pub struct Mounts {
     pub work: PathBuf,
 }
 
+/// A layer that is out of sight; its files wait for [`Snapshots::bury`].
+#[derive(Debug)]
+pub(crate) struct Discarded(PathBuf);
+
 /// The layers and snapshots of a host. Clones share the directory.
 #[derive(Debug, Clone)]
 pub struct Snapshots {
@@ -91,6 +96,8 @@ struct Inner {
     root: PathBuf,
     /// Numbers what lies in `incoming/` and `trash/`, which only this process uses.
     next: AtomicU64,
+    /// Sizes of layers, which never change, as far as somebody asked.
+    sizes: Mutex<BTreeMap<DiffId, u64>>,
 }
 
 /// A failure of the snapshot store.
@@ -143,7 +150,7 @@ impl Snapshots {
                 fs::remove_dir_all(&path).map_err(|fault| store(&path, &fault))?;
             }
         }
-        Ok(Self { inner: Arc::new(Inner { root, next: AtomicU64::new(0) }) })
+        Ok(Self { inner: Arc::new(Inner { root, next: AtomicU64::new(0), sizes: Mutex::default() }) })
     }
 
     /// Whether a layer is there.
@@ -182,7 +189,54 @@ impl Snapshots {
     /// # Errors
     /// When the system refuses.
     pub fn delete_layer(&self, layer: &DiffId) -> Result<(), SnapshotError> {
-        self.discard(&self.layer_path(layer))
+        self.discard_layer(layer)?.map_or(Ok(()), |layer| self.bury(layer).map(drop))
+    }
+
+    /// Takes a layer out of sight; `None` when it is not there. What is left of it goes with [`Snapshots::bury`], or
+    /// with the next opening. Blocking.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) fn discard_layer(&self, layer: &DiffId) -> Result<Option<Discarded>, SnapshotError> {
+        let (path, trash) = (self.layer_path(layer), self.fresh("trash"));
+        match fs::rename(&path, &trash) {
+            Ok(()) => {
+                self.sizes().remove(layer);
+                Ok(Some(Discarded(trash)))
+            }
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(fault) => Err(store(&path, &fault)),
+        }
+    }
+
+    /// Removes the files of a layer that is out of sight; answers their bytes. Blocking.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) fn bury(&self, layer: Discarded) -> Result<u64, SnapshotError> {
+        let Discarded(path) = layer;
+        let bytes = size::of(&path).unwrap_or_default();
+        fs::remove_dir_all(&path).map_err(|fault| store(&path, &fault))?;
+        Ok(bytes)
+    }
+
+    /// Bytes of the files of a layer. Blocking.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(crate) fn layer_size(&self, layer: &DiffId) -> Result<u64, SnapshotError> {
+        if let Some(known) = self.sizes().get(layer) {
+            return Ok(*known);
+        }
+        let path = self.layer_path(layer);
+        let size = size::of(&path).map_err(|fault| store(&path, &fault))?;
+        self.sizes().insert(layer.clone(), size);
+        Ok(size)
+    }
+
+    /// Data behind this lock is valid between any two statements.
+    fn sizes(&self) -> MutexGuard<'_, BTreeMap<DiffId, u64>> {
+        self.inner.sizes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the snapshot of a container, or answers the one it has. `layers` are in the image's order, base first.
@@ -265,6 +319,11 @@ impl Snapshots {
             Err(fault) => Err(store(path, &fault)),
         }
     }
+}
+
+/// Bytes of the files below a directory, none where it cannot be read. Other file systems below it do not count.
+pub(crate) fn bytes_below(path: &Path) -> u64 {
+    size::of(path).unwrap_or_default()
 }
 
 async fn blocking<T: Send + 'static>(

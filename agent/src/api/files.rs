@@ -93,7 +93,7 @@ impl ContainerFiles for Api {
             };
             let image = self.engine.commit(&request.container, options).await;
             let image = image.map_err(|fault| error::engine(&fault))?;
-            Ok(v1::CommitContainerResponse { image_digest: image.manifest_digest.to_string() })
+            Ok(v1::CommitContainerResponse { image_digest: image.to_string() })
         })
         .await
     }

@@ -102,10 +102,11 @@ async fn an_attachment_opened_before_the_start_misses_nothing_and_ends_with_the_
 async fn the_embedded_image_is_listed_and_an_unreachable_registry_is_named() {
     let agent = Agent::start().await;
     let mut client = agent.client().await;
-    let images = client.list_images(v1::ListImagesRequest {}).await.unwrap().into_inner().images;
+    let images = client.list_images(v1::ListImagesRequest::default()).await.unwrap().into_inner().images;
     assert_eq!(images.len(), 1);
     assert!(images[0].name.contains("roadstead/hello"), "{images:?}");
-    let request = v1::PullImageRequest { image: "127.0.0.1:1/nothing:1".into() };
+    let request =
+        v1::PullImageRequest { image: "127.0.0.1:1/nothing:1".into(), ..v1::PullImageRequest::default() };
     let mut progress = client.pull_image(request).await.unwrap().into_inner();
     let status = loop {
         match progress.message().await {

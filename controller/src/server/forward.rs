@@ -21,10 +21,11 @@ use crate::telemetry::current_traceparent;
 const NODE: HeaderName = HeaderName::from_static("roadstead-node");
 
 /// The gRPC services of an agent that people may use from afar.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "roadstead.v1.NodeControl",
     "roadstead.v1.Exec",
     "roadstead.v1.Volumes",
+    "roadstead.v1.Images",
     "roadstead.v1.ContainerFiles",
     "roadstead.v1.Events",
 ];

@@ -9,7 +9,7 @@ mod diff;
 mod events;
 mod exec;
 mod export;
-mod filter;
+pub(super) mod filter;
 mod inspect;
 mod kill;
 mod list;

@@ -94,9 +94,10 @@ async fn ask(kind: Kind, global: &Global, typed: &str) -> Result<Vec<Named>, Com
             Ok(those.iter().map(|container| (short(&container.id), container.name.clone())).collect())
         }
         Kind::Image => {
-            let images =
-                cmd::agent(global).await?.list_images(ListImagesRequest {}).await?.into_inner().images;
-            Ok(images.into_iter().map(|image| (short_image(&image.name), String::new())).collect())
+            let request = ListImagesRequest::default();
+            let images = cmd::agent(global).await?.list_images(request).await?.into_inner().images;
+            let names = images.into_iter().flat_map(|image| image.names);
+            Ok(names.map(|name| (short_image(&name), String::new())).collect())
         }
         Kind::Volume => {
             let mut client = VolumesClient::new(cmd::host(global).await?);

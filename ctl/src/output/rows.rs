@@ -10,12 +10,14 @@ use super::{Row, time};
 mod container;
 mod host;
 mod named;
+mod space;
 mod usage;
 mod volume;
 
 pub use container::{ContainerRow, EventRow, PortRow, ProcessRow, SizedContainerRow};
-pub use host::ImageRow;
+pub use host::{DigestRow, HistoryRow, ImageRow, VariantRow, short_digest};
 pub use named::event;
+pub use space::{ContainerSpaceRow, ImageSpaceRow, SpaceRow, VolumeSpaceRow};
 pub use usage::UsageRow;
 pub use volume::VolumeRow;
 

@@ -21,7 +21,7 @@ pub(super) fn detail(engine: &Engine, container: &Container, image: Option<&Imag
         "Path": path,
         "Args": arguments,
         "State": state(container),
-        "Image": container.image_digest,
+        "Image": image.map_or_else(|| container.image_digest.clone(), |image| image.id.to_string()),
         "ResolvConfPath": dir.join("resolv.conf"),
         "HostnamePath": dir.join("hostname"),
         "HostsPath": dir.join("hosts"),

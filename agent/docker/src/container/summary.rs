@@ -12,7 +12,7 @@ pub(super) fn summary(engine: &Engine, container: &Container, image: Option<&Ima
         "Id": container.id,
         "Names": [format!("/{}", container.name)],
         "Image": container.config.image,
-        "ImageID": container.image_digest,
+        "ImageID": image.map_or_else(|| container.image_digest.clone(), |image| image.id.to_string()),
         "Command": command(&container.command),
         "Created": container.created_at_ms / 1000,
         "Ports": open_ports(container).iter().map(port).collect::<Vec<_>>(),

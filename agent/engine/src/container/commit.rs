@@ -130,9 +130,12 @@ pub(crate) fn configure(config: &mut Map<String, Value>, record: &Record, instru
     for mapping in &asked.ports {
         put(config, "ExposedPorts", &format!("{}/{}", mapping.target, mapping.protocol), json!({}));
     }
-    for instruction in instructions {
-        apply(config, instruction);
-    }
+    change(config, instructions);
+}
+
+/// Writes the instructions into an image's `config`.
+pub(crate) fn change(config: &mut Map<String, Value>, instructions: &[Instruction]) {
+    instructions.iter().for_each(|instruction| apply(config, instruction));
 }
 
 fn apply(config: &mut Map<String, Value>, instruction: &Instruction) {

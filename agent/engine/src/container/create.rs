@@ -13,7 +13,7 @@ use super::{
 };
 use crate::EngineError;
 use crate::engine::Inner;
-use crate::image::{Image, Reference};
+use crate::image::{Image, Platform, Reference};
 use crate::records::{Durability, MAX_VALUE};
 
 /// What a record may still grow by, in bytes: times, an exit, an error.
@@ -38,15 +38,16 @@ impl Inner {
         }
         let reference: Reference =
             config.image.parse().map_err(|error| EngineError::invalid("image", format!("{error}")))?;
-        let image = self
-            .images
-            .get(&reference)
-            .await?
-            .ok_or_else(|| EngineError::NoSuchImage(config.image.clone()))?;
+        // Until the container is known by its record, what it is made of is in nobody's use.
+        let staying = self.images.stay().await;
+        let image = self.image_to_run(&reference, &config.image).await?;
+        let image_digest = image.manifest_digest.clone();
         let record = self.prepare_record(config, image).await?;
         check_size(&record)?;
         super::logging::policy(&record)?;
         let entry = self.reserve(record)?;
+        self.images.touch(&image_digest);
+        drop(staying);
         let _work = entry.work.lock().await;
         if entry.live().removed {
             // Recovery came first, and took it for one whose maker is gone.
@@ -68,6 +69,22 @@ impl Inner {
         }
     }
 
+    /// The image of that name or id, which must be for this host.
+    async fn image_to_run(&self, reference: &Reference, text: &str) -> Result<Image, EngineError> {
+        let image = match self.images.get(reference).await? {
+            Some(image) => image,
+            None => {
+                self.images.get_found(text).await?.ok_or_else(|| EngineError::NoSuchImage(text.to_owned()))?
+            }
+        };
+        if !image.unpacked {
+            let (host, own) = (Platform::host(), image.config.platform());
+            let rule = format!("{text} is here for {own} only, this host is {host}: pull it again");
+            return Err(EngineError::invalid("image", rule));
+        }
+        Ok(image)
+    }
+
     async fn prepare_record(&self, mut config: ContainerConfig, image: Image) -> Result<Record, EngineError> {
         self.publish_exposed(&mut config, &image)?;
         if let NetworkMode::Container(other) = &mut config.isolation.namespaces.network {
@@ -79,6 +96,7 @@ impl Inner {
         config.health = health(config.health.take(), &image)?;
         config.log.get_or_insert_default();
         self.resolve_mounts(&mut config, &image)?;
+        let mounted = self.mounted_images(&config).await?;
         self.check_device_names(&config).await?;
         let command = command(&config, &image)?;
         let wanted_user = if config.user.is_empty() { &image.config.user } else { &config.user };
@@ -112,6 +130,7 @@ impl Inner {
             phase: Phase::Making,
             image_digest: image.manifest_digest.to_string(),
             layers: image.layers,
+            mounted,
             command,
             env,
             working_dir,
@@ -319,6 +338,8 @@ mod tests {
         let digest: crate::content::Digest = format!("sha256:{}", "0".repeat(64)).parse().unwrap();
         Image {
             name: "a/b:1".parse().unwrap(),
+            id: digest.clone(),
+            unpacked: true,
             manifest_digest: digest.clone(),
             config_digest: digest,
             config,

@@ -73,6 +73,7 @@ mod tests {
             phase: Phase::Created,
             image_digest: String::new(),
             layers: Vec::new(),
+            mounted: Vec::new(),
             command: Vec::new(),
             env: Vec::new(),
             working_dir: "/".to_owned(),

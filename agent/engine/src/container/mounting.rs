@@ -16,7 +16,7 @@ use rustix::fs::FileType;
 
 use super::create::blocking;
 use super::mount::{self, Kind, Mount, Spread};
-use super::record::Record;
+use super::record::{MountedImage, Record};
 use super::{ContainerConfig, identity, source};
 use crate::EngineError;
 use crate::engine::Inner;
@@ -127,7 +127,7 @@ impl Inner {
             });
         let mut images = Vec::new();
         for mount in &mounts {
-            images.push(self.image_layers(mount).await?);
+            images.push(self.image_layers(record, mount).await?);
         }
         let (volumes, forbidden) =
             (self.volumes.clone(), [self.config.data_dir.clone(), self.config.run_dir.clone()]);
@@ -152,17 +152,44 @@ impl Inner {
         Ok(descriptors)
     }
 
-    async fn image_layers(&self, mount: &Mount) -> Result<Vec<PathBuf>, EngineError> {
+    /// The layers of an image to mount, topmost first: those it had when the container was made.
+    async fn image_layers(&self, record: &Record, mount: &Mount) -> Result<Vec<PathBuf>, EngineError> {
         if mount.kind != Kind::Image {
             return Ok(Vec::new());
         }
-        let reference: Reference = mount
+        let known = record.mounted.iter().find(|image| image.source == mount.source);
+        let layers = match known {
+            Some(image) => image.layers.clone(),
+            // A container of an earlier version.
+            None => self.image_to_mount(mount).await?.layers,
+        };
+        Ok(layers.iter().rev().map(|layer| self.snapshots.layer_path(layer)).collect())
+    }
+
+    async fn image_to_mount(&self, mount: &Mount) -> Result<Image, EngineError> {
+        let _: Reference = mount
             .source
             .parse()
             .map_err(|error| EngineError::invalid("image to mount", format!("{error}")))?;
-        let image = self.images.get(&reference).await?;
-        let image = image.ok_or_else(|| EngineError::NoSuchImage(mount.source.clone()))?;
-        Ok(image.layers.iter().rev().map(|layer| self.snapshots.layer_path(layer)).collect())
+        let image = self.images.get_found(&mount.source).await?;
+        image.ok_or_else(|| EngineError::NoSuchImage(mount.source.clone()))
+    }
+
+    /// What the images to mount into a container are now.
+    pub(crate) async fn mounted_images(
+        &self,
+        config: &super::ContainerConfig,
+    ) -> Result<Vec<MountedImage>, EngineError> {
+        let mut mounted = Vec::new();
+        for mount in config.mounts.iter().filter(|mount| mount.kind == Kind::Image) {
+            let image = self.image_to_mount(mount).await?;
+            mounted.push(MountedImage {
+                source: mount.source.clone(),
+                manifest: image.manifest_digest,
+                layers: image.layers,
+            });
+        }
+        Ok(mounted)
     }
 
     /// The names of the containers that have a volume, but for `except`.

@@ -40,6 +40,16 @@ pub(crate) enum Phase {
     Removing,
 }
 
+/// An image that is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MountedImage {
+    /// The source of the mount.
+    pub(crate) source: String,
+    pub(crate) manifest: crate::content::Digest,
+    /// Base first.
+    pub(crate) layers: Vec<DiffId>,
+}
+
 /// What is remembered of a container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -50,6 +60,9 @@ pub(crate) struct Record {
     pub(crate) image_digest: String,
     /// Base first.
     pub(crate) layers: Vec<DiffId>,
+    /// The images that are mounted into it, as they were when it was made.
+    #[serde(default)]
+    pub(crate) mounted: Vec<MountedImage>,
     /// Entrypoint and command.
     pub(crate) command: Vec<String>,
     /// The image's environment and the caller's.

@@ -77,6 +77,10 @@ impl Inner {
         }
         self.entries().remove(&record.id);
         entry.change(|live| live.removed = true);
+        if let Ok(manifest) = record.image_digest.parse() {
+            self.images.touch(&manifest);
+        }
+        self.images.container_gone();
         self.tell(entry, ContainerEventKind::Removed);
         Ok(())
     }

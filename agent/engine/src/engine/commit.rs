@@ -9,9 +9,10 @@ use crate::container::ContainerState;
 use crate::container::commit::{Instruction, configure};
 use crate::container::create::blocking;
 use crate::container::record::Entry;
+use crate::content::Digest;
 use crate::files::changes::{self, Layers};
 use crate::files::{Change, FilesError, layer};
-use crate::image::{Image, NewImage, PullError, Reference};
+use crate::image::{NewImage, Platform, PullError, Reference};
 
 /// How an image is made of a container.
 #[derive(Debug, Clone)]
@@ -40,20 +41,16 @@ impl Engine {
         blocking(move || Ok(changes::list(&mounts.upper, &Layers::open(&mounts.lower)?)?)).await
     }
 
-    /// Makes an image of a container's image and its changes.
+    /// Makes an image of a container's image and its changes; answers its id.
     ///
     /// # Errors
     /// When an instruction makes no sense, or the changes cannot be read or kept; then no image is made.
-    pub async fn commit(&self, container: &str, options: CommitOptions) -> Result<Image, EngineError> {
+    pub async fn commit(&self, container: &str, options: CommitOptions) -> Result<Digest, EngineError> {
         self.inner.check_open()?;
         let (inner, entry) = (Arc::clone(&self.inner), self.inner.resolve(container)?);
-        let (id, comment) = (entry.id.clone(), options.comment.clone());
+        let (id, comment, name) = (entry.id.clone(), options.comment.clone(), options.image.to_string());
         let image = super::to_its_end(async move { inner.commit(&entry, options).await }).await?;
-        let made = [
-            ("comment", comment),
-            ("imageID", image.manifest_digest.to_string()),
-            ("imageRef", image.name.to_string()),
-        ];
+        let made = [("comment", comment), ("imageID", image.to_string()), ("imageRef", name)];
         // It may have been removed meanwhile; the image is there all the same.
         let _ = self.used(&id, "commit", made.into());
         Ok(image)
@@ -74,7 +71,7 @@ impl Inner {
         Ok((self.snapshots.prepare(&record.id, &record.layers, ids).await?, ids))
     }
 
-    async fn commit(&self, entry: &Arc<Entry>, options: CommitOptions) -> Result<Image, EngineError> {
+    async fn commit(&self, entry: &Arc<Entry>, options: CommitOptions) -> Result<Digest, EngineError> {
         let instructions: Vec<Instruction> = options
             .changes
             .iter()
@@ -86,8 +83,9 @@ impl Inner {
         let base =
             record.image_digest.parse().map_err(|_| EngineError::NoSuchImage(record.config.image.clone()))?;
         let new = NewImage {
-            name: options.image.clone(),
-            base,
+            name: Some(options.image.clone()),
+            base: Some(base),
+            platform: Platform::host(),
             created: jiff::Timestamp::now(),
             author: options.author.clone(),
             comment: options.comment.clone(),

@@ -10,6 +10,7 @@ use agent_runtime::keeper::client::Event;
 use tokio::sync::{broadcast, mpsc};
 
 use super::boot::{self, Boots};
+use super::housekeeping;
 use super::{EVENTS, Engine, Inner};
 use crate::config::private_dir;
 use crate::container::create::blocking;
@@ -135,6 +136,7 @@ impl Inner {
             tracing::warn!(error = %refused, "a port of a running container is not published");
         }
         self.resume().await?;
+        tokio::spawn(housekeeping::keep(Arc::downgrade(self), self.images.clone(), self.config.image_gc));
         self.boots.remember(&boot::id()).await?;
         tokio::spawn(follow(Arc::downgrade(self), events));
         tokio::spawn(super::compress::compress_logs(Arc::downgrade(self)));

@@ -1,26 +1,32 @@
-//! Makes an image out of another one and one more layer, which is written as a stream: memory stays bounded, whatever
-//! its size. The layer is kept uncompressed, so its digest is its diff id.
+//! Makes an image out of another one, or of none, and one more layer, which is written as a stream: memory stays
+//! bounded, whatever its size. The layer is kept uncompressed, so its digest is its diff id.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufReader, Write};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use super::config::{ImageConfig, MAX_CONFIG};
+use super::graph;
 use super::import::add_blob;
-use super::manifest::{MAX_MANIFEST, OWN_CONFIG, OWN_LAYER, OWN_MANIFEST};
-use super::store::ImageRecord;
+use super::lease::Lease;
+use super::manifest::{MAX_MANIFEST, OWN_CONFIG, OWN_LAYER, OWN_MANIFEST, host_architecture};
+use super::platform::Platform;
+use super::store::{ImageRecord, Origin};
 use super::unpack::unpack;
-use super::{Image, Inner, PullError, Reference};
+use super::{Inner, PullError, Reference};
 use crate::content::{Digest, Expected, Ingest};
 
 /// What an image is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct NewImage {
-    /// Its name.
-    pub(crate) name: Reference,
-    /// The manifest of the image below.
-    pub(crate) base: Digest,
+    /// Its name, if it gets one.
+    pub(crate) name: Option<Reference>,
+    /// The manifest of the image below, if there is one.
+    pub(crate) base: Option<Digest>,
+    /// What it is made for, where no image below says it.
+    pub(crate) platform: Platform,
     /// When.
     pub(crate) created: jiff::Timestamp,
     /// By whom; may be empty.
@@ -36,10 +42,14 @@ pub(super) async fn commit(
     new: NewImage,
     edit: impl FnOnce(&mut Map<String, Value>) + Send + 'static,
     write: impl FnOnce(&mut dyn Write) -> Result<(), PullError> + Send + 'static,
-) -> Result<Image, PullError> {
-    let worker = Arc::clone(inner);
-    let record = tokio::task::spawn_blocking(move || build(&worker, &new, edit, write)).await??;
-    inner.store.put(record).await
+) -> Result<Digest, PullError> {
+    let (worker, lease) = (Arc::clone(inner), inner.leases.begin());
+    let built = tokio::task::spawn_blocking(move || {
+        let record = build(&worker, &new, edit, write, &lease);
+        (record, lease)
+    });
+    let (record, _lease) = built.await?;
+    Ok(inner.store.put(record?).await?.id().clone())
 }
 
 fn build(
@@ -47,40 +57,24 @@ fn build(
     new: &NewImage,
     edit: impl FnOnce(&mut Map<String, Value>),
     write: impl FnOnce(&mut dyn Write) -> Result<(), PullError>,
+    lease: &Lease,
 ) -> Result<ImageRecord, PullError> {
-    let refuse = |reason: String| PullError::Import { image: new.name.to_string(), reason };
-    let document = |digest: &Digest, limit| -> Result<Map<String, Value>, PullError> {
-        let bytes = inner.content.read_all(digest, limit).map_err(|fault| {
-            refuse(format!("the image below is not whole on this host ({fault}): pull it again"))
-        })?;
-        serde_json::from_slice(&bytes)
-            .map_err(|fault| refuse(format!("the image below does not parse: {fault}")))
-    };
-    let below = document(&new.base, MAX_MANIFEST)?;
-    let digest_of = |value: Option<&Value>| -> Result<Digest, PullError> {
-        let text = value.and_then(|value| value.get("digest")).and_then(Value::as_str).unwrap_or_default();
-        text.parse().map_err(|_| refuse("the image below names a blob without a digest".to_owned()))
-    };
-    let mut config = document(&digest_of(below.get("config"))?, MAX_CONFIG)?;
-    let mut layers: Vec<Value> = below.get("layers").and_then(Value::as_array).cloned().unwrap_or_default();
-    let mut blobs = Vec::new();
+    let name = new.name.as_ref().map_or_else(|| "the image".to_owned(), ToString::to_string);
+    let refuse = |reason: String| PullError::Import { image: name.clone(), reason };
+    let (mut config, mut layers) = below(inner, new, lease, &refuse)?;
+    let mut blobs: Vec<Digest> = Vec::new();
     for layer in &mut layers {
-        let digest = digest_of(Some(layer))?;
-        if inner.content.size(&digest)?.is_none() {
-            return Err(refuse(format!(
-                "layer {digest} of the image below is not on this host: pull it again"
-            )));
-        }
-        blobs.push(digest);
+        blobs.push(digest_of(Some(layer)).ok_or_else(|| refuse(NO_DIGEST.to_owned()))?);
         rename_type(layer);
     }
-    let (layer, size) = take_in(inner, write)?;
+    let (layer, size) = take_in(inner, write, lease)?;
     layers.push(json!({"mediaType": OWN_LAYER, "digest": layer.to_string(), "size": size}));
     blobs.push(layer.clone());
     describe(&mut config, new, &layer, edit).map_err(refuse)?;
     let config = Value::Object(config).to_string().into_bytes();
     let (parsed, diff_ids) = ImageConfig::parse(&config).map_err(refuse)?;
-    let config_digest = add_blob(inner.content.as_ref(), &config)?;
+    lease.hold_all(&diff_ids);
+    let config_digest = add_blob(inner.content.as_ref(), &config, lease)?;
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": OWN_MANIFEST,
@@ -88,12 +82,16 @@ fn build(
         "layers": layers,
     });
     let manifest = manifest.to_string().into_bytes();
-    let manifest_digest = add_blob(inner.content.as_ref(), &manifest)?;
+    let manifest_digest = add_blob(inner.content.as_ref(), &manifest, lease)?;
     let transferred = layers.iter().filter_map(|layer| layer.get("size").and_then(Value::as_u64));
     let size = transferred.sum::<u64>() + config.len() as u64 + manifest.len() as u64;
     blobs.extend([manifest_digest.clone(), config_digest.clone()]);
     Ok(ImageRecord {
         name: new.name.clone(),
+        target: Some(manifest_digest.clone()),
+        unpacked: parsed.architecture == host_architecture() && parsed.os == "linux",
+        origin: Origin::Here,
+        named_at_ms: 0,
         manifest: manifest_digest,
         config: config_digest,
         layers: diff_ids,
@@ -101,6 +99,54 @@ fn build(
         size,
         created_at_ms: parsed.created_at_ms(),
     })
+}
+
+/// Configuration and layers of the image below, which must be whole.
+fn below(
+    inner: &Inner,
+    new: &NewImage,
+    lease: &Lease,
+    refuse: &dyn Fn(String) -> PullError,
+) -> Result<(Map<String, Value>, Vec<Value>), PullError> {
+    let Some(base) = &new.base else {
+        let mut config = Map::new();
+        config.insert("architecture".to_owned(), new.platform.architecture.clone().into());
+        config.insert("os".to_owned(), new.platform.os.clone().into());
+        if !new.platform.variant.is_empty() {
+            config.insert("variant".to_owned(), new.platform.variant.clone().into());
+        }
+        config.insert("rootfs".to_owned(), json!({"type": "layers", "diff_ids": []}));
+        return Ok((config, Vec::new()));
+    };
+    let mut all = BTreeSet::new();
+    graph::reach(inner.content.as_ref(), base, &mut all)?;
+    lease.hold_all(&all);
+    let document = |digest: &Digest, limit| -> Result<Map<String, Value>, PullError> {
+        let bytes = inner.content.read_all(digest, limit).map_err(|fault| {
+            refuse(format!("the image below is not whole on this host ({fault}): pull it again"))
+        })?;
+        serde_json::from_slice(&bytes)
+            .map_err(|fault| refuse(format!("the image below does not parse: {fault}")))
+    };
+    let manifest = document(base, MAX_MANIFEST)?;
+    let config = digest_of(manifest.get("config")).ok_or_else(|| refuse(NO_DIGEST.to_owned()))?;
+    let config = document(&config, MAX_CONFIG)?;
+    let layers: Vec<Value> = manifest.get("layers").and_then(Value::as_array).cloned().unwrap_or_default();
+    for layer in &layers {
+        let digest = digest_of(Some(layer)).ok_or_else(|| refuse(NO_DIGEST.to_owned()))?;
+        if inner.content.size(&digest)?.is_none() {
+            return Err(refuse(format!(
+                "layer {digest} of the image below is not on this host: pull it again"
+            )));
+        }
+    }
+    Ok((config, layers))
+}
+
+const NO_DIGEST: &str = "the image below names a blob without a digest";
+
+fn digest_of(value: Option<&Value>) -> Option<Digest> {
+    value?.get("digest")?.as_str()?.parse().ok()
 }
 
 /// An OCI manifest names its layers in OCI's words.
@@ -121,6 +167,7 @@ fn rename_type(layer: &mut Value) {
 fn take_in(
     inner: &Inner,
     write: impl FnOnce(&mut dyn Write) -> Result<(), PullError>,
+    lease: &Lease,
 ) -> Result<(Digest, u64), PullError> {
     let mut sink = Sink { ingest: inner.content.begin(Expected::default())?, written: 0 };
     {
@@ -132,7 +179,7 @@ fn take_in(
         })?;
     }
     let size = sink.written;
-    let layer = sink.ingest.finish()?;
+    let layer = finish(inner, sink.ingest, lease)?;
     if !inner.snapshots.has_layer(&layer) {
         let incoming = inner.snapshots.begin_layer()?;
         let source = BufReader::with_capacity(256 * 1024, inner.content.open_blob(&layer)?);
@@ -141,6 +188,14 @@ fn take_in(
         incoming.commit(&layer)?;
     }
     Ok((layer, size))
+}
+
+/// Makes a blob visible whose digest nobody knew before, and holds it before a collection can see it. Blocking.
+pub(super) fn finish(inner: &Inner, ingest: Box<dyn Ingest>, lease: &Lease) -> Result<Digest, PullError> {
+    let _no_sweep = inner.gate.blocking_read();
+    let digest = ingest.finish()?;
+    lease.hold(&digest);
+    Ok(digest)
 }
 
 struct Sink {

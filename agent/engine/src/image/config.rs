@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::platform::Platform;
 use crate::container::health::Healthcheck;
 use crate::snapshot::DiffId;
 
@@ -39,6 +40,8 @@ pub struct ImageConfig {
     pub healthcheck: Healthcheck,
     /// The processor it is built for, in Go's words (`amd64`); empty when it does not say.
     pub architecture: String,
+    /// Which version of the processor; usually empty.
+    pub variant: String,
     /// The operating system it is built for; empty when it does not say.
     pub os: String,
     /// When it was built, RFC 3339; empty when it does not say.
@@ -50,6 +53,7 @@ pub struct ImageConfig {
 #[derive(Debug, Deserialize)]
 struct Document {
     architecture: Option<String>,
+    variant: Option<String>,
     os: Option<String>,
     created: Option<String>,
     config: Option<Defaults>,
@@ -124,11 +128,18 @@ impl ImageConfig {
             stop_signal: defaults.stop_signal.unwrap_or_default(),
             healthcheck: defaults.healthcheck.unwrap_or_default().into(),
             architecture: document.architecture.unwrap_or_default(),
+            variant: document.variant.unwrap_or_default(),
             os: document.os.unwrap_or_default(),
             created: document.created.unwrap_or_default(),
             raw: text.to_owned(),
         };
         Ok((config, diff_ids))
+    }
+
+    /// What it is built for, as far as it says.
+    pub fn platform(&self) -> Platform {
+        let (os, architecture, variant) = (self.os.clone(), self.architecture.clone(), self.variant.clone());
+        Platform { os, architecture, variant }
     }
 
     /// When it was built, in milliseconds since 1970; 0 when it does not say so intelligibly.

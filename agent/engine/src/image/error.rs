@@ -154,9 +154,50 @@ pub enum PullError {
         /// What is wrong.
         reason: String,
     },
-    /// Garbage cannot be collected now.
-    #[error("images are being pulled or imported; try again when that is done")]
-    Busy,
+    /// No image here has that name or id.
+    #[error("image {image} is not on this host; `ctl image ls` shows those that are")]
+    Absent {
+        /// What was asked for.
+        image: String,
+    },
+    /// Neither a name nor an id.
+    #[error("{0}")]
+    Malformed(String),
+    /// The beginning of several ids.
+    #[error("{text:?} is the beginning of {count} image ids; give more of it")]
+    Ambiguous {
+        /// What was asked for.
+        text: String,
+        /// So many.
+        count: usize,
+    },
+    /// Containers were made from it.
+    #[error("image {image} is used by {}: {next}", containers.join(", "))]
+    InUse {
+        /// What was asked for.
+        image: String,
+        /// The containers, with what they do.
+        containers: Vec<String>,
+        /// What to do.
+        next: &'static str,
+    },
+    /// It has several names, and not all of them were meant.
+    #[error("image {image} has several names ({}): remove those, or all of them with --force", names.join(", "))]
+    SeveralNames {
+        /// What was asked for.
+        image: String,
+        /// Its names.
+        names: Vec<String>,
+    },
+    /// An archive that holds no images.
+    #[error("the archive cannot be loaded: {reason}")]
+    Archive {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The reader of an archive has gone.
+    #[error("nobody reads the archive any more")]
+    ReaderGone,
     /// The pull was stopped from outside.
     #[error("the pull was interrupted")]
     Interrupted,

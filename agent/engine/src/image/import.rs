@@ -11,8 +11,9 @@ use crate::content::{ContentStore, Digest, Expected};
 use crate::snapshot::DiffId;
 
 use super::config::{ImageConfig, MAX_CONFIG};
+use super::lease::Lease;
 use super::manifest::{OWN_CONFIG, OWN_LAYER, OWN_MANIFEST, host_architecture};
-use super::store::ImageRecord;
+use super::store::{ImageRecord, Origin};
 use super::unpack::unpack;
 use super::{Image, Inner, PullError, Reference};
 
@@ -23,13 +24,22 @@ pub(super) async fn import(
     config: Value,
 ) -> Result<Image, PullError> {
     let (worker, reference) = (Arc::clone(inner), name.clone());
-    let record = tokio::task::spawn_blocking(move || build(&worker, &reference, &layers, config)).await??;
+    let lease = inner.leases.begin();
+    let built = tokio::task::spawn_blocking(move || {
+        let record = build(&worker, &reference, &layers, config, &lease);
+        (record, lease)
+    });
+    let (record, _lease) = built.await?;
+    let record = record?;
     if let Some(image) = inner.store.get(name).await?
         && image.manifest_digest == record.manifest
     {
         return Ok(image);
     }
-    inner.store.put(record).await
+    let _writing = inner.store.exclusively().await;
+    // A newer version of what is part of the program replaces the older one.
+    let record = inner.store.put_locked(record, false).await?;
+    inner.store.load(name.clone(), record).await
 }
 
 fn build(
@@ -37,12 +47,13 @@ fn build(
     name: &Reference,
     layers: &[Vec<u8>],
     mut config: Value,
+    lease: &Lease,
 ) -> Result<ImageRecord, PullError> {
     let refuse = |reason: String| PullError::Import { image: name.to_string(), reason };
     let mut diff_ids = Vec::new();
     let mut descriptors = Vec::new();
     for bytes in layers {
-        let diff_id = add_layer(inner, bytes)?;
+        let diff_id = add_layer(inner, bytes, lease)?;
         descriptors.push(json!({"mediaType": OWN_LAYER, "digest": diff_id.to_string(), "size": bytes.len()}));
         diff_ids.push(diff_id);
     }
@@ -57,7 +68,7 @@ fn build(
         return Err(refuse(format!("its configuration is longer than {MAX_CONFIG} bytes")));
     }
     let (parsed, _) = ImageConfig::parse(&config).map_err(refuse)?;
-    let config_digest = add_blob(inner.content.as_ref(), &config)?;
+    let config_digest = add_blob(inner.content.as_ref(), &config, lease)?;
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": OWN_MANIFEST,
@@ -65,23 +76,27 @@ fn build(
         "layers": descriptors,
     });
     let manifest = manifest.to_string().into_bytes();
-    let manifest_digest = add_blob(inner.content.as_ref(), &manifest)?;
+    let manifest_digest = add_blob(inner.content.as_ref(), &manifest, lease)?;
     let size = layers.iter().map(Vec::len).sum::<usize>() + config.len() + manifest.len();
     let mut blobs = vec![manifest_digest.clone(), config_digest.clone()];
     blobs.extend(diff_ids.iter().cloned());
     Ok(ImageRecord {
-        name: name.clone(),
+        name: Some(name.clone()),
+        target: Some(manifest_digest.clone()),
         manifest: manifest_digest,
         config: config_digest,
         layers: diff_ids,
         blobs,
         size: size as u64,
         created_at_ms: parsed.created_at_ms(),
+        unpacked: true,
+        origin: Origin::Here,
+        named_at_ms: 0,
     })
 }
 
-fn add_layer(inner: &Inner, bytes: &[u8]) -> Result<DiffId, PullError> {
-    let diff_id = add_blob(inner.content.as_ref(), bytes)?;
+fn add_layer(inner: &Inner, bytes: &[u8], lease: &Lease) -> Result<DiffId, PullError> {
+    let diff_id = add_blob(inner.content.as_ref(), bytes, lease)?;
     if !inner.snapshots.has_layer(&diff_id) {
         let incoming = inner.snapshots.begin_layer()?;
         unpack(bytes, incoming.directory(), &inner.limits)
@@ -91,8 +106,10 @@ fn add_layer(inner: &Inner, bytes: &[u8]) -> Result<DiffId, PullError> {
     Ok(diff_id)
 }
 
-pub(super) fn add_blob(content: &dyn ContentStore, bytes: &[u8]) -> Result<Digest, PullError> {
+/// Takes in a blob that is in memory, held by the lease before it is looked for.
+pub(super) fn add_blob(content: &dyn ContentStore, bytes: &[u8], lease: &Lease) -> Result<Digest, PullError> {
     let digest = Digest::of(bytes);
+    lease.hold(&digest);
     if content.size(&digest)? != Some(bytes.len() as u64) {
         content
             .write_all(bytes, Expected { digest: Some(digest.clone()), size: Some(bytes.len() as u64) })?;

@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use super::platform::Platform;
 use crate::content::Digest;
 
 /// Longest manifest or index, in bytes; what registries agree on.
@@ -50,14 +51,6 @@ pub(super) struct Descriptor {
     platform: Option<Platform>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-struct Platform {
-    #[serde(default)]
-    architecture: String,
-    #[serde(default)]
-    os: String,
-}
-
 /// A manifest of one image.
 #[derive(Debug, Clone)]
 pub(super) struct Manifest {
@@ -96,6 +89,15 @@ pub(super) fn host_architecture() -> &'static str {
 impl Document {
     /// Reads a document; `content_type` is what the registry called it.
     pub(super) fn parse(bytes: &[u8], content_type: Option<&str>) -> Result<Self, String> {
+        Self::parse_for(bytes, content_type, &Platform::host())
+    }
+
+    /// As [`Document::parse`], choosing from an index what is for this platform.
+    pub(super) fn parse_for(
+        bytes: &[u8],
+        content_type: Option<&str>,
+        platform: &Platform,
+    ) -> Result<Self, String> {
         let raw: Raw =
             serde_json::from_slice(bytes).map_err(|fault| format!("its manifest does not parse: {fault}"))?;
         if raw.schema_version != 2 || raw.fs_layers.is_some() {
@@ -109,7 +111,7 @@ impl Document {
         }
         let called = content_type.and_then(|text| text.split(';').next()).map(str::trim);
         match is_index(&raw, called)? {
-            true => choose(&raw.manifests.ok_or("its index names no manifests")?).map(Self::Index),
+            true => choose(&raw.manifests.ok_or("its index names no manifests")?, platform).map(Self::Index),
             false => manifest(raw).map(Self::Manifest),
         }
     }
@@ -164,12 +166,11 @@ fn compression(media_type: &str) -> Result<Compression, String> {
     }
 }
 
-fn choose(manifests: &[Descriptor]) -> Result<Descriptor, String> {
+fn choose(manifests: &[Descriptor], wanted: &Platform) -> Result<Descriptor, String> {
     if manifests.len() > MAX_INDEX {
         return Err(format!("its index has {} entries, the limit is {MAX_INDEX}", manifests.len()));
     }
-    let host = host_architecture();
-    let fits = |platform: &Platform| platform.os == "linux" && platform.architecture == host;
+    let fits = |platform: &Platform| wanted.admits(platform);
     if let Some(found) = manifests.iter().find(|manifest| manifest.platform.as_ref().is_some_and(fits)) {
         return Ok(found.clone());
     }
@@ -179,8 +180,8 @@ fn choose(manifests: &[Descriptor]) -> Result<Descriptor, String> {
         _ => {
             let offered = manifests.iter().filter_map(|manifest| manifest.platform.as_ref());
             let offered: Vec<String> =
-                offered.take(20).map(|p| format!("{}/{}", p.os, p.architecture)).collect();
-            Err(format!("it is not made for linux/{host}, only for {}", offered.join(", ")))
+                offered.filter(|platform| platform.is_known()).take(20).map(ToString::to_string).collect();
+            Err(format!("it is not made for {wanted}, only for {}", offered.join(", ")))
         }
     }
 }

@@ -14,13 +14,15 @@ use tokio::sync::mpsc;
 use crate::content::{Digest, Expected};
 use crate::snapshot::DiffId;
 
-use self::layer::Layer;
+pub(super) use self::layer::Layer;
 use self::progress::PullProgress;
 
 use super::config::{ImageConfig, MAX_CONFIG};
-use super::manifest::{Descriptor, Document, Manifest, host_architecture};
+use super::lease::Lease;
+use super::manifest::{Descriptor, Document, Manifest};
+use super::platform::Platform;
 use super::registry::{Fetched, Wanted};
-use super::store::ImageRecord;
+use super::store::{ImageRecord, Origin};
 use super::{Image, Inner, PullError, Reference};
 
 mod chunks;
@@ -39,14 +41,19 @@ type Listener<'a> = &'a (dyn Fn(PullProgress) + Send + Sync);
 pub(super) async fn pull(
     inner: &Arc<Inner>,
     name: &Reference,
+    platform: &Platform,
     listener: Listener<'_>,
 ) -> Result<Image, PullError> {
-    if let Some(image) = already(inner, name).await? {
+    let lease = inner.leases.begin();
+    if let Some(image) = already(inner, name, platform).await? {
         return Ok(image);
     }
     listener(PullProgress::Resolving);
-    let (manifest, mut blobs, manifest_size) = resolve(inner, name).await?;
-    let (config, diff_ids) = configuration(inner, name, &manifest.config).await?;
+    let (manifest, mut blobs, manifest_size) = resolve(inner, name, platform, &lease).await?;
+    lease.hold(&manifest.config.digest);
+    lease.hold_all(manifest.layers.iter().map(|(layer, _)| &layer.digest));
+    let (config, diff_ids) = configuration(inner, name, platform, &manifest.config).await?;
+    lease.hold_all(&diff_ids);
     let (layers, named) = (manifest.layers.len(), diff_ids.len());
     if layers != named {
         let reason = format!("its manifest has {layers} layers, its configuration {named}");
@@ -55,21 +62,51 @@ pub(super) async fn pull(
     let documents = manifest_size.saturating_add(manifest.config.size);
     let size = manifest.layers.iter().fold(documents, |sum, (layer, _)| sum.saturating_add(layer.size));
     let digest = blobs.last().cloned().ok_or(PullError::Interrupted)?;
+    let target = blobs.first().cloned();
     blobs.push(manifest.config.digest.clone());
     blobs.extend(manifest.layers.iter().map(|(layer, _)| layer.digest.clone()));
     let record = ImageRecord {
-        name: name.clone(),
+        name: Some(name.clone()),
+        target: target.clone(),
         manifest: digest,
         config: manifest.config.digest,
         layers: diff_ids.clone(),
         blobs,
         size,
         created_at_ms: config.created_at_ms(),
+        unpacked: true,
+        origin: Origin::Registry,
+        named_at_ms: 0,
     };
     let layers = manifest.layers.into_iter().zip(diff_ids);
     let layers = layers.map(|((blob, compression), diff_id)| Layer { blob, compression, diff_id });
     bring_all(inner, name, layers.collect(), listener).await?;
-    inner.store.put(record).await
+    let record = match (target, *platform == Platform::host()) {
+        (Some(target), false) => of_another_platform(inner, name, target, platform).await?,
+        _ => record,
+    };
+    let record = inner.store.put(record).await?;
+    inner.store.load(name.clone(), record).await
+}
+
+/// This host's variant of the same index may be here as well: then the name goes on standing for that.
+async fn of_another_platform(
+    inner: &Arc<Inner>,
+    name: &Reference,
+    target: Digest,
+    platform: &Platform,
+) -> Result<ImageRecord, PullError> {
+    let (worker, name, platform) = (Arc::clone(inner), name.clone(), platform.clone());
+    tokio::task::spawn_blocking(move || {
+        let record = super::variant::describe(&worker, &target, &platform, Origin::Registry)?;
+        Ok(ImageRecord { name: Some(name), ..record })
+    })
+    .await?
+}
+
+/// Unpacks a layer whose blob is here. Blocking.
+pub(super) fn unpack_stored(inner: &Inner, layer: &Layer) -> Result<(), PullError> {
+    take_in::run(inner, layer, take_in::Source::Stored)
 }
 
 /// Brings the layers side by side. When one fails the others are stopped, and have cleaned up when this returns.
@@ -90,24 +127,37 @@ async fn bring_all(
 }
 
 /// A reference that is pinned by its digest cannot mean anything else later.
-async fn already(inner: &Arc<Inner>, name: &Reference) -> Result<Option<Image>, PullError> {
-    if name.digest().is_none() {
+async fn already(
+    inner: &Arc<Inner>,
+    name: &Reference,
+    platform: &Platform,
+) -> Result<Option<Image>, PullError> {
+    if name.digest().is_none() || *platform != Platform::host() {
         return Ok(None);
     }
     let image = inner.store.get(name).await?;
-    Ok(image.filter(|image| image.layers.iter().all(|layer| inner.snapshots.has_layer(layer))))
+    Ok(image
+        .filter(|image| image.unpacked && image.layers.iter().all(|layer| inner.snapshots.has_layer(layer))))
 }
 
 /// Finds the manifest for this platform; answers also the digests on the way, the manifest's last, and its size.
-async fn resolve(inner: &Arc<Inner>, name: &Reference) -> Result<(Manifest, Vec<Digest>, u64), PullError> {
+async fn resolve(
+    inner: &Arc<Inner>,
+    name: &Reference,
+    platform: &Platform,
+    lease: &Lease,
+) -> Result<(Manifest, Vec<Digest>, u64), PullError> {
     let unusable = |reason| PullError::Unusable { image: name.to_string(), reason };
     let mut digests = Vec::new();
     let mut wanted = name.digest().cloned();
     for _ in 0..2 {
         let fetched = inner.registry.manifest(name, wanted.as_ref()).await?;
-        let document = Document::parse(&fetched.bytes, fetched.content_type.as_deref()).map_err(unusable)?;
+        let called = fetched.content_type.as_deref();
+        let document = Document::parse_for(&fetched.bytes, called, platform).map_err(unusable)?;
         let size = fetched.bytes.len() as u64;
-        digests.push(keep(inner, fetched, wanted.take()).await?);
+        let digest = wanted.take().unwrap_or_else(|| Digest::of(&fetched.bytes));
+        lease.hold(&digest);
+        digests.push(keep(inner, fetched, Some(digest)).await?);
         match document {
             Document::Manifest(manifest) => return Ok((manifest, digests, size)),
             Document::Index(entry) => wanted = Some(entry.digest),
@@ -126,6 +176,7 @@ async fn keep(inner: &Arc<Inner>, fetched: Fetched, digest: Option<Digest>) -> R
 async fn configuration(
     inner: &Arc<Inner>,
     name: &Reference,
+    platform: &Platform,
     blob: &Descriptor,
 ) -> Result<(ImageConfig, Vec<DiffId>), PullError> {
     let unusable = |reason: String| PullError::Unusable { image: name.to_string(), reason };
@@ -139,11 +190,15 @@ async fn configuration(
         Err(_) => fetch_configuration(inner, name, blob).await?,
     };
     let (config, diff_ids) = ImageConfig::parse(&bytes).map_err(unusable)?;
-    for (value, host, what) in
-        [(&config.os, "linux", "system"), (&config.architecture, host_architecture(), "processor")]
+    for (value, wanted, what) in
+        [(&config.os, &platform.os, "system"), (&config.architecture, &platform.architecture, "processor")]
     {
-        if !value.is_empty() && value != host {
-            return Err(unusable(format!("it is made for the {what} {value:.20}, this host is {host}")));
+        if !value.is_empty() && value != wanted {
+            let reason = match *platform == Platform::host() {
+                true => format!("it is made for the {what} {value:.20}, this host is {wanted}"),
+                false => format!("it is made for the {what} {value:.20}, not for {wanted}"),
+            };
+            return Err(unusable(reason));
         }
     }
     Ok((config, diff_ids))

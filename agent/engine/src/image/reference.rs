@@ -67,6 +67,23 @@ impl Reference {
         text
     }
 
+    /// Registry and repository without tag and digest: `docker.io/library/alpine`.
+    pub fn repository(&self) -> String {
+        format!("{}/{}", self.domain, self.path)
+    }
+
+    /// The same as people write it: `alpine`.
+    pub fn familiar_repository(&self) -> String {
+        let bare = Self { tag: None, digest: None, ..self.clone() };
+        bare.to_string()
+    }
+
+    /// The same name for content of this digest, without a tag.
+    #[must_use]
+    pub fn pinned(&self, digest: &Digest) -> Self {
+        Self { tag: None, digest: Some(digest.clone()), ..self.clone() }
+    }
+
     /// Repository and version without the registry, as in `other:1`: for messages that name the registry already.
     pub fn within_registry(&self) -> String {
         let mut text = self.path.clone();

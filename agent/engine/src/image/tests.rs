@@ -16,6 +16,8 @@ use crate::records::Records;
 use crate::snapshot::Snapshots;
 
 mod importing;
+mod keeping;
+mod moving;
 mod pulling;
 mod real_registry;
 mod refusing;

@@ -48,6 +48,7 @@ impl Host {
             cdi_dirs: Vec::new(),
             insecure_registries: Vec::new(),
             favor_dynmods: true,
+            image_gc: None,
             network_pool: 0,
         }
     }

@@ -4,9 +4,9 @@ use proto::v1;
 
 /// A condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Filter {
-    pub(super) key: String,
-    pub(super) value: String,
+pub(in crate::cmd) struct Filter {
+    pub(in crate::cmd) key: String,
+    pub(in crate::cmd) value: String,
 }
 
 impl From<Filter> for v1::Filter {
@@ -19,7 +19,7 @@ impl From<Filter> for v1::Filter {
 ///
 /// # Errors
 /// When there is no key or no `=`.
-pub(super) fn parse(text: &str) -> Result<Filter, String> {
+pub(in crate::cmd) fn parse(text: &str) -> Result<Filter, String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => {
             Ok(Filter { key: key.trim().to_ascii_lowercase(), value: value.trim().to_owned() })

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::content::ContentError;
 use crate::image::manifest::{Compression, Descriptor};
 use crate::image::registry::Wanted;
 use crate::image::{Inner, PullError, Reference};
@@ -23,10 +24,10 @@ pub(super) type Working = mpsc::Sender<Infallible>;
 
 /// A layer as manifest and configuration describe it together.
 #[derive(Debug, Clone)]
-pub(super) struct Layer {
-    pub(super) blob: Descriptor,
-    pub(super) compression: Compression,
-    pub(super) diff_id: DiffId,
+pub(in crate::image) struct Layer {
+    pub(in crate::image) blob: Descriptor,
+    pub(in crate::image) compression: Compression,
+    pub(in crate::image) diff_id: DiffId,
 }
 
 /// Makes sure that a layer is here.
@@ -40,12 +41,19 @@ pub(super) async fn ensure(
     let digest = layer.blob.digest.clone();
     let tell = |step| listener(PullProgress::Layer { digest: digest.clone(), step });
     tell(LayerStep::Waiting);
-    if !inner.snapshots.has_layer(&layer.diff_id) {
+    let (worker, wanted) = (Arc::clone(inner), layer.clone());
+    // The same files may have come in another form: what a manifest names is kept, so that it can be saved.
+    if !tokio::task::spawn_blocking(move || is_here(&worker, &wanted)).await?? {
         let key = layer.diff_id.to_string();
         inner.layers.run(&key, Box::pin(bring(inner, name, layer, working, &tell))).await?;
     }
     tell(LayerStep::Done);
     Ok(())
+}
+
+fn is_here(inner: &Inner, layer: &Layer) -> Result<bool, PullError> {
+    Ok(inner.snapshots.has_layer(&layer.diff_id)
+        && inner.content.size(&layer.blob.digest)? == Some(layer.blob.size))
 }
 
 async fn bring(
@@ -57,11 +65,17 @@ async fn bring(
 ) -> Result<(), PullError> {
     let (worker, blob) = (Arc::clone(inner), layer.blob.clone());
     // Another pull may have brought it while this one waited, and an earlier one may have left the blob.
-    if inner.snapshots.has_layer(&layer.diff_id) {
-        return Ok(());
-    }
-    let stored = tokio::task::spawn_blocking(move || worker.content.size(&blob.digest)).await??;
+    let (stored, is_unpacked) = {
+        let diff_id = layer.diff_id.clone();
+        let look = move || -> Result<_, ContentError> {
+            Ok((worker.content.size(&blob.digest)?, worker.snapshots.has_layer(&diff_id)))
+        };
+        tokio::task::spawn_blocking(look).await??
+    };
     if stored == Some(layer.blob.size) {
+        if is_unpacked {
+            return Ok(());
+        }
         tell(LayerStep::Unpacking);
         let worker = Arc::clone(inner);
         return tokio::task::spawn_blocking(move || {

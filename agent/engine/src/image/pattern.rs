@@ -3,7 +3,7 @@
 /// Whether the whole of `text` matches: `*` is any run without `/`, `?` any one
 /// character but `/`, `[a-z]` and `[^a-z]` one of a class, `\` takes the next as it is.
 /// A pattern that is none matches nothing.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut position) = (0, 0);
     // Where to go on after the last star, one character further than before.
