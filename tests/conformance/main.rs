@@ -10,6 +10,7 @@ mod engines;
 mod images;
 mod oci;
 mod raw;
+mod references;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
