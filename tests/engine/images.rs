@@ -94,6 +94,9 @@ fn an_image_lives_from_its_archive_to_its_last_name() {
         (&shown[0]["config"]["Cmd"], &shown[0]["platform"]),
         (&json!(["echo", "hello"]), &json!("linux/amd64"))
     );
+    let format = ["image", "ls", "--format", "{{.Repository}} {{.Tag}} {{.ID}}", "localhost:*/*/*"];
+    assert_eq!(solo.ctl(&format), format!("localhost:5000/team/box 2 {short}\n"));
+    assert_eq!(solo.ctl(&["image", "inspect", "-f", "{{.Config.Cmd}}", short]), "[echo hello]\n");
     let tree = solo.ctl(&["image", "ls", "--tree", "box"]);
     assert!(tree.contains("└─ linux/amd64") && tree.contains("yes"), "{tree}");
     let (code, said) = solo.refused(&["image", "rm", short]);

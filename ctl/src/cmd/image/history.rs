@@ -8,6 +8,7 @@ use crate::cli::Global;
 use crate::error::CommandError;
 use crate::output;
 use crate::output::rows::{HistoryRow, short_digest};
+use crate::output::shape::{self, Shape};
 
 /// Show how an image was made, the last step first
 #[derive(Debug, clap::Args)]
@@ -21,6 +22,9 @@ pub struct Args {
     /// Of the variant for this platform instead of what is run on this host
     #[arg(long, value_name = "PLATFORM", default_value = "", hide_default_value = true)]
     platform: String,
+    /// table, json, a template with Docker's names such as '{{.CreatedBy}}', or table TEMPLATE
+    #[arg(long, value_name = "FORMAT", value_parser = shape::shape, conflicts_with = "quiet")]
+    format: Option<Shape>,
     /// Name or id of the image
     image: String,
 }
@@ -39,6 +43,9 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
         return Ok(ExitCode::SUCCESS);
     }
     let rows: Vec<HistoryRow> = lines.into_iter().map(|line| HistoryRow::of(line, args.no_trunc)).collect();
-    output::list(global.output, &rows);
+    match &args.format {
+        Some(shape) => shape::print(shape, &rows)?,
+        None => output::list(global.output, &rows),
+    }
     Ok(ExitCode::SUCCESS)
 }

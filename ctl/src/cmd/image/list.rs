@@ -9,6 +9,7 @@ use crate::cli::Global;
 use crate::cmd::container::filter::{self, Filter};
 use crate::error::CommandError;
 use crate::output::rows::{DigestRow, ImageRow, VariantRow};
+use crate::output::shape::{self, Shape};
 use crate::output::{self, Format};
 
 /// List the images
@@ -29,6 +30,9 @@ pub struct Args {
     /// Only those with: dangling=true, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE, until=24h
     #[arg(long, short = 'f', value_name = "KEY=VALUE", value_parser = filter::parse)]
     filter: Vec<Filter>,
+    /// table, json, a template with Docker's names such as '{{.Repository}}:{{.Tag}}', or table TEMPLATE
+    #[arg(long, value_name = "FORMAT", value_parser = shape::shape, conflicts_with_all = ["tree", "quiet"])]
+    format: Option<Shape>,
     /// Only those of this name, or of names like this pattern
     name: Option<String>,
 }
@@ -50,6 +54,10 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
         return Ok(ExitCode::SUCCESS);
     }
     let rows = images.iter().flat_map(|image| ImageRow::of(image, args.no_trunc));
+    if let Some(shape) = &args.format {
+        shape::print(shape, &rows.collect::<Vec<_>>())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     match (global.output, args.tree) {
         (_, true) => {
             let rows: Vec<VariantRow> =

@@ -8,6 +8,7 @@ use proto::v1::images_client::ImagesClient;
 use crate::cli::Global;
 use crate::error::CommandError;
 use crate::output::rows::{ContainerSpaceRow, ImageSpaceRow, SpaceRow, VolumeSpaceRow};
+use crate::output::shape::{self, Shape};
 use crate::output::{self, Format};
 
 /// Show what images, containers and volumes take of the disk
@@ -16,6 +17,9 @@ pub struct Args {
     /// Each image, container and volume
     #[arg(long, short = 'v')]
     verbose: bool,
+    /// table, json, a template with Docker's names such as '{{.Type}} {{.Size}}', or table TEMPLATE
+    #[arg(long, value_name = "FORMAT", value_parser = shape::shape, conflicts_with = "verbose")]
+    format: Option<Shape>,
 }
 
 /// Prints a line for each kind, or for each object.
@@ -26,7 +30,10 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, Command
     let mut client = ImagesClient::new(crate::cmd::host(global).await?);
     let usage = client.disk_usage(DiskUsageRequest {}).await?.into_inner();
     if !args.verbose {
-        output::list(global.output, &SpaceRow::all(&usage));
+        match &args.format {
+            Some(shape) => shape::print(shape, &SpaceRow::all(&usage))?,
+            None => output::list(global.output, &SpaceRow::all(&usage)),
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let images: Vec<ImageSpaceRow> = usage.images.iter().map(ImageSpaceRow::from).collect();

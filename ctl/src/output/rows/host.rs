@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use proto::v1;
 use proto::v1::image_variant::Kind;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{Row, bytes, short_image};
+use crate::output::shape::Named;
 use crate::output::time;
 
 /// What stands for a name that is not there, as in Docker.
@@ -81,6 +83,28 @@ impl Row for ImageRow {
     }
     fn cells(&self) -> Vec<String> {
         vec![self.name.clone(), self.shown_id.clone(), self.age.clone(), bytes(self.size_bytes)]
+    }
+}
+
+impl Named for ImageRow {
+    fn fields(&self) -> Vec<(&'static str, &'static str, Value)> {
+        let repository = repository(&self.name);
+        let rest = self.name.get(repository.len()..).unwrap_or_default();
+        let tag = rest.strip_prefix(':').and_then(|tag| tag.split('@').next()).unwrap_or(NONE);
+        let digest = self.pin.split('@').nth(1).unwrap_or(NONE);
+        let labels = serde_json::to_value(&self.labels).unwrap_or_default();
+        vec![
+            ("ID", "IMAGE ID", self.shown_id.clone().into()),
+            ("Repository", "REPOSITORY", repository.into()),
+            ("Tag", "TAG", tag.into()),
+            ("Digest", "DIGEST", digest.into()),
+            ("CreatedSince", "CREATED", self.age.clone().into()),
+            ("CreatedAt", "CREATED AT", self.created_at.clone().into()),
+            ("Size", "SIZE", bytes(self.size_bytes).into()),
+            ("Platform", "PLATFORM", self.platform.clone().into()),
+            ("Labels", "LABELS", super::named::listed(&labels).into()),
+            ("Label", "LABEL", labels),
+        ]
     }
 }
 
@@ -220,6 +244,18 @@ impl Row for HistoryRow {
             _ => by,
         };
         vec![self.created.clone(), by, bytes(self.size_bytes), self.comment.clone()]
+    }
+}
+
+impl Named for HistoryRow {
+    fn fields(&self) -> Vec<(&'static str, &'static str, Value)> {
+        vec![
+            ("ID", "IMAGE", short_digest(&self.layer).into()),
+            ("CreatedAt", "CREATED AT", self.created.clone().into()),
+            ("CreatedBy", "CREATED BY", self.created_by.clone().into()),
+            ("Size", "SIZE", bytes(self.size_bytes).into()),
+            ("Comment", "COMMENT", self.comment.clone().into()),
+        ]
     }
 }
 

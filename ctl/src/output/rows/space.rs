@@ -2,6 +2,9 @@
 
 use proto::v1;
 use serde::Serialize;
+use serde_json::Value;
+
+use crate::output::shape::Named;
 
 use super::{Row, bytes, short, short_digest, short_image};
 
@@ -70,6 +73,18 @@ impl Row for SpaceRow {
             self.active.to_string(),
             bytes(self.size_bytes),
             format!("{}{share}", bytes(self.reclaimable_bytes)),
+        ]
+    }
+}
+
+impl Named for SpaceRow {
+    fn fields(&self) -> Vec<(&'static str, &'static str, Value)> {
+        vec![
+            ("Type", "TYPE", self.kind.into()),
+            ("TotalCount", "TOTAL", self.total.into()),
+            ("Active", "ACTIVE", self.active.into()),
+            ("Size", "SIZE", bytes(self.size_bytes).into()),
+            ("Reclaimable", "RECLAIMABLE", bytes(self.reclaimable_bytes).into()),
         ]
     }
 }
