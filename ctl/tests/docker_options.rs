@@ -1,4 +1,4 @@
-//! Every option that Docker's `run`, `create`, `exec` and `update` have is known here: taken, or refused with a reason,
+//! Every option that Docker's commands for containers have is known here: taken, or refused with a reason,
 //! never "unexpected argument". The lists are those of Docker 28.2's own help.
 #![cfg(test)]
 
@@ -84,4 +84,36 @@ fn no_option_of_exec_and_update_is_unknown() {
         has_all(path, &[(EXEC_SWITCHES, true), (EXEC_VALUED, false)]);
     }
     has_all(&["container", "update"], &[(UPDATE_VALUED, false)]);
+}
+
+/// The other verbs: switches, then what is followed by a value. `export --output` is `--file` here, since `--output` is an
+/// option of all commands; `top` has no options of its own.
+const OTHERS: [(&str, &str, &str); 20] = [
+    ("attach", "no-stdin sig-proxy", "detach-keys"),
+    ("commit", "pause,p", "author,a change,c message,m"),
+    ("cp", "archive,a follow-link,L quiet,q", ""),
+    ("diff", "", ""),
+    ("events", "", "filter,f format since until"),
+    ("export", "", "file,f"),
+    ("inspect", "size,s", "format,f"),
+    ("kill", "", "signal,s"),
+    ("logs", "details follow,f timestamps,t", "since tail,n until"),
+    ("ls", "all,a latest,l no-trunc quiet,q size,s", "filter,f format last,n"),
+    ("pause", "", ""),
+    ("port", "", ""),
+    ("prune", "force,f", "filter"),
+    ("restart", "", "signal,s timeout,t time,t"),
+    ("rm", "force,f link,l volumes,v", ""),
+    ("start", "attach,a interactive,i", "checkpoint checkpoint-dir detach-keys"),
+    ("stats", "all,a no-stream no-trunc", "format"),
+    ("stop", "", "signal,s timeout,t time,t"),
+    ("unpause", "", ""),
+    ("wait", "", ""),
+];
+
+#[test]
+fn no_option_of_any_other_verb_is_unknown() {
+    for (verb, switches, valued) in OTHERS {
+        has_all(&["container", verb], &[(switches, true), (valued, false)]);
+    }
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use proto::v1::RemoveContainerRequest;
 
+use super::options::refused::{OfRemove, Refused};
 use super::several::{Containers, each};
 use crate::cli::Global;
 use crate::error::CommandError;
@@ -17,6 +18,9 @@ pub struct Args {
     /// Also remove the volumes without a name that only they have
     #[arg(long, short = 'v')]
     volumes: bool,
+    /// What is known and not taken.
+    #[command(flatten)]
+    refused: Refused<OfRemove>,
     /// Which containers.
     #[command(flatten)]
     containers: Containers,
@@ -27,6 +31,7 @@ pub struct Args {
 /// # Errors
 /// When there is no such container, or it runs and `--force` is not given.
 pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, CommandError> {
+    args.refused.check()?;
     let agent = crate::cmd::agent(global).await?;
     let (force, volumes) = (args.force, args.volumes);
     each(args.containers.containers, async |container| {

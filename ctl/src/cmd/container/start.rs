@@ -7,6 +7,7 @@ use proto::v1::{InspectContainerRequest, StartContainerRequest};
 
 use super::attach;
 use super::detach::Keys;
+use super::options::refused::{OfStart, Refused};
 use super::several::{Containers, each};
 use crate::cli::Global;
 use crate::error::{CommandError, Kind};
@@ -23,6 +24,9 @@ pub struct Args {
     /// Keys that leave a terminal
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
     detach_keys: Keys,
+    /// What is known and not taken.
+    #[command(flatten)]
+    refused: Refused<OfStart>,
     /// Which containers.
     #[command(flatten)]
     containers: Containers,
@@ -33,6 +37,7 @@ pub struct Args {
 /// # Errors
 /// When there is no such container, or it can't be started.
 pub(super) async fn run(global: &Global, args: Args) -> Result<ExitCode, CommandError> {
+    args.refused.check()?;
     let mut containers = args.containers.containers;
     if args.attach || args.interactive {
         return match (containers.pop(), containers.is_empty()) {

@@ -11,19 +11,22 @@ use crate::error::{CommandError, Kind};
 #[derive(Debug)]
 pub(in crate::cmd::container) struct Refusal {
     name: &'static str,
+    short: Option<char>,
     /// A switch; all others are followed by a value.
     is_switch: bool,
     reason: &'static str,
 }
 
 const fn valued(name: &'static str, reason: &'static str) -> Refusal {
-    Refusal { name, is_switch: false, reason }
+    Refusal { name, short: None, is_switch: false, reason }
 }
 
 const fn switch(name: &'static str, reason: &'static str) -> Refusal {
-    Refusal { name, is_switch: true, reason }
+    Refusal { name, short: None, is_switch: true, reason }
 }
 
+const CHECKPOINT: &str =
+    "processes are not written to files, so none come back from them; use pause, or start it anew";
 const OTHER_NETWORKS: &str = "there is one network, the host's bridge, with addresses of its own choice";
 const WINDOWS: &str = "it is an option for Windows containers";
 const KERNEL_MEMORY: &str = "Linux 5.4 gave it up; --memory counts the kernel's memory too";
@@ -75,6 +78,25 @@ impl List for OfUpdate {
     const ALL: &'static [Refusal] = &[valued("kernel-memory", KERNEL_MEMORY)];
 }
 
+/// Of `start`.
+#[derive(Debug, Default)]
+pub(in crate::cmd::container) struct OfStart;
+
+impl List for OfStart {
+    const ALL: &'static [Refusal] = &[valued("checkpoint", CHECKPOINT), valued("checkpoint-dir", CHECKPOINT)];
+}
+
+/// Of `rm`.
+#[derive(Debug, Default)]
+pub(in crate::cmd::container) struct OfRemove;
+
+impl List for OfRemove {
+    const ALL: &'static [Refusal] = &[Refusal {
+        short: Some('l'),
+        ..switch("link", "there are no links between containers that could be removed alone")
+    }];
+}
+
 /// Which of a list were given.
 #[derive(Debug, Default)]
 pub(in crate::cmd::container) struct Refused<L> {
@@ -85,7 +107,7 @@ pub(in crate::cmd::container) struct Refused<L> {
 impl<L: List> clap::Args for Refused<L> {
     fn augment_args(command: Command) -> Command {
         L::ALL.iter().fold(command, |command, refusal| {
-            let argument = Arg::new(refusal.name).long(refusal.name).hide(true);
+            let argument = Arg::new(refusal.name).long(refusal.name).short(refusal.short).hide(true);
             command.arg(match refusal.is_switch {
                 true => argument.action(ArgAction::SetTrue),
                 false => argument.action(ArgAction::Append).allow_hyphen_values(true),
@@ -153,6 +175,8 @@ mod tests {
     fn a_refused_option_says_why() {
         each_says_why::<OfCreate>();
         each_says_why::<OfUpdate>();
+        each_says_why::<OfStart>();
+        each_says_why::<OfRemove>();
     }
 
     #[test]
