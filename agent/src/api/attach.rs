@@ -72,7 +72,7 @@ pub(super) async fn attach(
         tokio::select! {
             () = output_down(from, raw, &output) => {}
             // When the client is gone both halves are dropped, and with them the attachment.
-            () = input_up(&engine, &container.id, requests, to) => gone.closed().await,
+            () = input_up(&engine, &container.id, requests, to, &gone) => gone.closed().await,
         }
     };
     tokio::spawn(work.in_current_span());
@@ -126,6 +126,7 @@ async fn input_up(
     id: &str,
     mut requests: Streaming<v1::AttachContainerRequest>,
     to: WriteHalf<Attachment>,
+    client: &mpsc::Sender<Result<v1::AttachContainerResponse, Status>>,
 ) {
     let mut to = Some(to);
     while let Ok(Some(request)) = requests.message().await {
@@ -149,6 +150,8 @@ async fn input_up(
                 if let Some(mut stdin) = to.take() {
                     let _ = stdin.shutdown().await;
                 }
+                // Who only sends may leave now: nothing of it is on its way any more.
+                let _ = client.send(Ok(v1::AttachContainerResponse::default())).await;
             }
             Some(Message::StdinClosed(false) | Message::Open(_)) | None => {}
         }

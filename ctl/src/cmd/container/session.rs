@@ -8,12 +8,16 @@ use proto::v1::WindowSize;
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::{Duration, Instant};
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Status};
 
 use super::detach::{Keys, Typed, Watcher};
 use crate::error::CommandError;
 use crate::{output, terminal};
+
+/// So long is waited for the word that all input has arrived.
+const CONFIRMATION: Duration = Duration::from_secs(5);
 
 /// What the user's side offers.
 #[derive(Debug, Clone, Copy, Default)]
@@ -135,9 +139,13 @@ pub(super) async fn relay(
     if options.terminal {
         send_size(&line.up).await;
     }
+    let mut leaves_at = None;
     loop {
         tokio::select! {
             down = line.down.next() => match down {
+                Some(Ok(Down::Output { data, .. })) if data.is_empty() && leaves_at.is_some() => {
+                    return Ok(End::Left);
+                }
                 Some(Ok(Down::Output { data, stderr })) => {
                     if options.shows(stderr) && output::bytes(&data, stderr).is_err() {
                         return Ok(End::Reader);
@@ -154,7 +162,8 @@ pub(super) async fn relay(
                 Typed::Input(data) if data.is_empty() && input.source.is_none() => {
                     let _ = line.up.send(Up::StdinClosed).await;
                     if options.only_sends() {
-                        return Ok(End::Left);
+                        // What is on its way would be lost; the agent says when nothing is.
+                        leaves_at = Some(Instant::now() + CONFIRMATION);
                     }
                 }
                 Typed::Input(data) => drop(line.up.send(Up::Stdin(data)).await),
@@ -163,6 +172,7 @@ pub(super) async fn relay(
                     return Ok(End::Left);
                 }
             },
+            () = until(leaves_at) => return Ok(End::Left),
             _ = resized.recv(), if options.terminal => send_size(&line.up).await,
             _ = interrupted.recv(), if !options.terminal => {
                 if options.keep_signals { return Ok(End::Left) }
@@ -173,6 +183,13 @@ pub(super) async fn relay(
                 kill(15).await;
             }
         }
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
