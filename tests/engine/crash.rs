@@ -87,6 +87,21 @@ fn create_is_whole_or_gone_whenever_it_is_cut_short() {
 }
 
 #[test]
+fn create_with_volumes_is_whole_or_gone_whenever_it_is_cut_short() {
+    sweep(Verb::CreateWithVolumes, &Fate::KILLS);
+}
+
+#[test]
+fn removal_with_volumes_is_whole_or_gone_whenever_it_is_cut_short() {
+    sweep(Verb::RemoveWithVolumes, &Fate::KILLS);
+}
+
+#[test]
+fn removal_with_volumes_is_whole_or_gone_when_the_host_restarts_in_the_middle() {
+    sweep(Verb::RemoveWithVolumes, &[Fate::Host]);
+}
+
+#[test]
 fn run_is_whole_or_gone_whenever_it_is_cut_short() {
     sweep(Verb::Run, &Fate::KILLS);
 }

@@ -122,6 +122,7 @@ impl<'h> Bench<'h> {
             let found = whole::found(self.host, self.solo.root());
             let mut wrong = whole::difference(&found, &self.nobody, &containers);
             wrong.extend(whole::unreaped(keeper));
+            wrong.extend(verb.lost_or_left(&self.solo, containers[0].is_object()));
             let processes = inventory::processes_in_cgroups(self.solo.root());
             wrong.extend(verb.complaint(outcome, &containers[0], &processes));
             match (allowed.contains(&state.as_str()), wrong.is_empty()) {
@@ -163,8 +164,10 @@ impl<'h> Bench<'h> {
     /// Removes the container, if it is there, and compares the host with what it was.
     fn clear(&self, what: &str) {
         if containers(&self.solo)[0].is_object() {
-            self.solo.ctl(&["container", "rm", "--force", NAME]);
+            self.solo.ctl(&["container", "rm", "--force", "--volumes", NAME]);
         }
+        // Left by some verbs, and by their nature.
+        self.solo.try_ctl(&["volume", "rm", "data"]);
         if self.boots.is_some() {
             use_once(&self.solo);
         }
