@@ -31,3 +31,12 @@ const SOON: Duration = Duration::from_secs(20);
 fn scratch() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("rt-").tempdir_in("/tmp").expect("/tmp is writable")
 }
+
+/// Says to a thread that it is over, also when the test fails: a scope waits for its threads.
+struct Over<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}

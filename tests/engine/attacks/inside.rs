@@ -9,7 +9,7 @@ use itest::host::Host;
 use itest::{image, wait};
 
 use super::Field;
-use crate::{SOON, scratch};
+use crate::{Over, SOON, scratch};
 
 #[test]
 fn no_working_directory_is_a_descriptor_of_the_engine() {
@@ -168,9 +168,10 @@ fn a_container_that_was_tampered_with_does_not_run() {
                 }
             }
         });
+        let end = Over(&over);
         let said =
             (0..100).map(|_| field.run(&[&image, "echo", "ran"]).1).find(|said| !said.starts_with("ran"));
-        over.store(true, Ordering::Relaxed);
+        drop(end);
         said
     });
     let said = said.expect("one of a hundred starts meets the tampering");
@@ -202,6 +203,7 @@ fn a_further_process_that_was_tampered_with_does_not_run() {
                 }
             }
         });
+        let end = Over(&over);
         let exec = ["container", "exec", "c", "echo", "ran"];
         let said = (0..100)
             .map(|_| itest::programs::said(&field.solo.try_ctl(&exec)))
@@ -211,7 +213,7 @@ fn a_further_process_that_was_tampered_with_does_not_run() {
             let log = shown[0]["state"]["health_checks"]["log"].to_string();
             if log.contains("asked for /roadstead") { Ok(()) } else { Err(log) }
         });
-        over.store(true, Ordering::Relaxed);
+        drop(end);
         said
     });
     let said = said.expect("one of a hundred meets the tampering");

@@ -9,7 +9,7 @@ use itest::image;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::Field;
-use crate::scratch;
+use crate::{Over, scratch};
 
 /// Where the volume lies.
 fn data(field: &Field<'_>, name: &str) -> PathBuf {
@@ -49,6 +49,7 @@ fn a_part_of_a_volume_is_inside_it_whatever_takes_its_place_meanwhile() {
     let (mut started, mut refused) = (0, 0);
     let exchanged = std::thread::scope(|scope| {
         let racer = scope.spawn(|| exchange(&pairs, &over));
+        let end = Over(&over);
         for number in 0..starts {
             let part = ["a", "a/b", "a/b/c", "a/folder"][number % 4];
             let mount = format!("type=volume,source=data,target=/part,volume-subpath={part}");
@@ -61,7 +62,7 @@ fn a_part_of_a_volume_is_inside_it_whatever_takes_its_place_meanwhile() {
             );
             *(if good { &mut started } else { &mut refused }) += 1;
         }
-        over.store(true, Ordering::Relaxed);
+        drop(end);
         racer.join().expect("it exchanges")
     });
     assert!(
@@ -122,9 +123,10 @@ fn filling_a_volume_that_a_container_has_links_nothing_of_the_host_into_it() {
         let over = AtomicBool::new(false);
         replaced += std::thread::scope(|scope| {
             let racer = scope.spawn(|| replace(&root, &canary, &over));
+            let end = Over(&over);
             // What becomes of the copy is the container's own business.
             let _ = field.run(&["-v", &mount, &slow]);
-            over.store(true, Ordering::Relaxed);
+            drop(end);
             racer.join().expect("it replaces")
         });
         field.canary.check("the copy");

@@ -10,6 +10,7 @@ use itest::solo::Solo;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{container, text, with_agent};
+use crate::Over;
 
 /// Outside: what a copy that is led astray would read or write.
 const SECRET: &str = "the host's own";
@@ -157,10 +158,10 @@ fn exchanged_names_lead_no_copy_out() {
         let (over, exchanges) = (AtomicBool::new(false), AtomicU64::new(0));
         let done = std::thread::scope(|scope| {
             scope.spawn(|| exchange(&pairs, &over, &exchanges));
+            let _end = Over(&over);
             let done: usize = (0..copies)
                 .map(|round| usize::from(copy(solo, round, ["running", "stopped"][round / 6 % 2], files)))
                 .sum();
-            over.store(true, Ordering::Relaxed);
             done
         });
         assert_eq!(tree_of(&canary), before);
