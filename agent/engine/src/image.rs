@@ -129,7 +129,7 @@ struct Inner {
     /// Something is garbage but for containers that use it.
     waits_for_containers: AtomicBool,
     /// Wakes who collects when that may have changed.
-    container_gone: Notify,
+    container_gone: Arc<Notify>,
     /// Held by the one collection that runs.
     collecting: tokio::sync::Mutex<()>,
     /// Held for reading by who makes a container, or a blob whose digest nobody knows before; for writing by a
@@ -160,7 +160,7 @@ impl Images {
             leases: Leases::default(),
             used: Mutex::default(),
             waits_for_containers: AtomicBool::new(false),
-            container_gone: Notify::new(),
+            container_gone: Arc::default(),
             collecting: tokio::sync::Mutex::default(),
             gate: RwLock::new(()),
             told: OnceLock::new(),
@@ -275,9 +275,10 @@ impl Images {
         }
     }
 
-    /// Waits until there may be something to collect because a container is gone.
-    pub(crate) async fn garbage(&self) {
-        self.inner.container_gone.notified().await;
+    /// Tells when there may be something to collect because a container is gone. Whoever waits for it keeps nothing
+    /// else of the store.
+    pub(crate) fn garbage(&self) -> Arc<Notify> {
+        Arc::clone(&self.inner.container_gone)
     }
 
     /// Removes blobs and layers that neither an image nor a container refers to, and nobody works with. `in_use`

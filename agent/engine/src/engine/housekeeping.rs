@@ -8,25 +8,27 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
+use tokio::sync::Notify;
+
 use super::Inner;
 use crate::EngineError;
 use crate::config::ImageGc;
 use crate::container::create::now_ms;
 use crate::content::Digest;
-use crate::image::{Images, Reference};
+use crate::image::Reference;
 
-/// Goes on for as long as the engine exists.
-pub(super) async fn keep(engine: Weak<Inner>, images: Images, gc: Option<ImageGc>) {
+/// Goes on for as long as the engine exists, which it does not keep.
+pub(super) async fn keep(engine: Weak<Inner>, garbage: Arc<Notify>, gc: Option<ImageGc>) {
     loop {
         let Some(inner) = engine.upgrade() else { return };
         inner.collect_quietly().await;
         drop(inner);
         let Some(gc) = gc else {
-            images.garbage().await;
+            garbage.notified().await;
             continue;
         };
         // Until a container is gone for which something was kept.
-        while tokio::time::timeout(gc.every, images.garbage()).await.is_err() {
+        while tokio::time::timeout(gc.every, garbage.notified()).await.is_err() {
             let Some(inner) = engine.upgrade() else { return };
             if let Err(error) = make_room(&inner, gc).await {
                 tracing::warn!(%error, "unused images cannot be removed to make room");

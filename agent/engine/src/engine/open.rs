@@ -136,7 +136,7 @@ impl Inner {
             tracing::warn!(error = %refused, "a port of a running container is not published");
         }
         self.resume().await?;
-        tokio::spawn(housekeeping::keep(Arc::downgrade(self), self.images.clone(), self.config.image_gc));
+        tokio::spawn(housekeeping::keep(Arc::downgrade(self), self.images.garbage(), self.config.image_gc));
         self.boots.remember(&boot::id()).await?;
         tokio::spawn(follow(Arc::downgrade(self), events));
         tokio::spawn(super::compress::compress_logs(Arc::downgrade(self)));
