@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "image",
         "info",
         "node",
+        "registry",
         "types",
         "volume",
     ]
@@ -22,6 +23,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(&files, ["."])?;
     // What only few requests carry must not make all of them large.
     let isolation = ".roadstead.v1.CreateContainerRequest.isolation";
-    tonic_prost_build::configure().boxed(isolation).compile_fds(descriptors)?;
+    // A password must not be printed by whoever prints a request.
+    let secret = ".roadstead.v1.RegistryAuth";
+    tonic_prost_build::configure().boxed(isolation).skip_debug([secret]).compile_fds(descriptors)?;
     Ok(())
 }

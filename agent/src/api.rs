@@ -15,6 +15,7 @@ mod inspect;
 mod list;
 mod log;
 mod node;
+mod push;
 mod usage;
 mod volume;
 

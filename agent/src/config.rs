@@ -3,14 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use agent_engine::ImageGc;
+use agent_engine::image::{RegistrySettings, SettingsError};
 use clap::Parser;
 
 use crate::identity::JoinToken;
+
+/// The file of registries when none is named.
+const REGISTRIES: &str = "/etc/roadstead/registries.toml";
 
 /// Runs containers on this host, by itself or as a node of a cluster.
 #[derive(Debug, Clone, Parser)]
@@ -52,6 +56,9 @@ pub struct Config {
         requires = "join"
     )]
     pub token: Option<JoinToken>,
+    /// Mirrors, certificates and other settings of registries (TOML) [default: /etc/roadstead/registries.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub registries: Option<PathBuf>,
     /// A registry to speak to without TLS, beside those on loopback; may be repeated
     #[arg(long = "insecure-registry", value_name = "HOST:PORT")]
     pub insecure_registries: Vec<String>,
@@ -104,6 +111,20 @@ impl Config {
     /// Where Docker's clients are answered.
     pub fn docker_socket(&self) -> PathBuf {
         self.docker_socket.clone().unwrap_or_else(|| self.run_dir.join("docker.sock"))
+    }
+
+    /// What is known of registries: the file, and on top of it `--insecure-registry`.
+    ///
+    /// # Errors
+    /// When there is a file and it cannot be used.
+    pub fn registry_settings(&self) -> Result<RegistrySettings, SettingsError> {
+        let usual = Path::new(REGISTRIES);
+        let settings = match &self.registries {
+            Some(file) => RegistrySettings::read(file)?,
+            None if usual.exists() => RegistrySettings::read(usual)?,
+            None => RegistrySettings::default(),
+        };
+        Ok(settings.with_plain_http(self.insecure_registries.iter().cloned()))
     }
 
     /// Where device specifications are looked for.

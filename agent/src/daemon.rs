@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use agent_engine::image::SettingsError;
 use agent_engine::{Engine, EngineConfig, EngineError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
@@ -52,6 +53,9 @@ pub enum Failure {
     /// The engine cannot run.
     #[error("{}", describe(.0))]
     Engine(#[from] EngineError),
+    /// The file of registries.
+    #[error(transparent)]
+    Registries(#[from] SettingsError),
     /// The embedded image.
     #[error(transparent)]
     Hello(#[from] HelloError),
@@ -69,7 +73,7 @@ impl Failure {
         match self {
             Self::Obstacle(obstacle) => obstacle.exit_code(),
             Self::Identity(_) => 16,
-            Self::NoToken => 2,
+            Self::NoToken | Self::Registries(_) => 2,
             Self::Join(_) => 17,
             Self::Engine(_) | Self::Hello(_) => 18,
             Self::Server(_) => 19,
@@ -122,7 +126,7 @@ fn engine_config(config: &Config, in_cluster: bool) -> Result<EngineConfig, Fail
         subnet: config.subnet.clone(),
         keeper_program,
         cdi_dirs: config.cdi_dirs(),
-        insecure_registries: config.insecure_registries.clone(),
+        registries: config.registry_settings()?,
         favor_dynmods: !config.no_favor_dynmods,
         network_pool: usize::from(config.network_pool),
         image_gc: config.image_gc(in_cluster),

@@ -76,12 +76,15 @@ pub fn pull(error: &PullError) -> Status {
 fn pull_code(error: &PullError) -> Code {
     match error {
         PullError::NotFound { .. } => Code::NotFound,
-        PullError::Denied { .. } => Code::PermissionDenied,
+        PullError::Denied { .. } | PullError::Realm { .. } | PullError::WrongLogin { .. } => {
+            Code::PermissionDenied
+        }
         PullError::Status { .. }
         | PullError::Unreachable { .. }
         | PullError::Stalled { .. }
         | PullError::TooSlow { .. }
         | PullError::Protocol { .. }
+        | PullError::RateLimited { .. }
         | PullError::Interrupted
         | PullError::ReaderGone => Code::Unavailable,
         PullError::Absent { .. } => Code::NotFound,
@@ -94,7 +97,10 @@ fn pull_code(error: &PullError) -> Code {
         | PullError::WrongLayer { .. }
         | PullError::Inflate { .. }
         | PullError::Unpack { .. } => Code::DataLoss,
-        PullError::Unusable { .. } => Code::FailedPrecondition,
+        PullError::Unusable { .. }
+        | PullError::Untrusted { .. }
+        | PullError::NoTls { .. }
+        | PullError::Certificates { .. } => Code::FailedPrecondition,
         _ => Code::Internal,
     }
 }

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | 0 | ended as told |
 //! | 1 | something that nobody foresaw |
-//! | 2 | the command line makes no sense |
+//! | 2 | the command line or the file of registries makes no sense |
 //! | 10 | not root |
 //! | 11 | no overlayfs |
 //! | 12 | no cgroups |

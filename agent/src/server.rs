@@ -14,6 +14,7 @@ use proto::v1::events_server::EventsServer;
 use proto::v1::exec_server::ExecServer;
 use proto::v1::images_server::ImagesServer;
 use proto::v1::node_control_server::NodeControlServer;
+use proto::v1::registries_server::RegistriesServer;
 use proto::v1::volumes_server::VolumesServer;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -98,6 +99,7 @@ pub fn services(api: &Api) -> Routes {
         .add_service(EventsServer::new(api.clone()))
         .add_service(ExecServer::new(api.clone()))
         .add_service(ContainerFilesServer::new(api.clone()))
+        .add_service(RegistriesServer::new(api.clone()))
         .add_service(VolumesServer::new(api.clone()))
         .add_service(ImagesServer::new(api.clone()))
 }

@@ -164,6 +164,12 @@ pub enum Command {
     Events(Short<cmd::container::EventsArgs>),
     /// Show what a host is, has and lacks
     Info(Short<cmd::info::Args>),
+    /// Bring an image to its registry (image push)
+    Push(Short<cmd::image::PushArgs>),
+    /// Try credentials for a registry, and keep them
+    Login(Short<cmd::login::LoginArgs>),
+    /// Forget the credentials for a registry
+    Logout(cmd::login::LogoutArgs),
     /// Print a completion script for a shell
     Completion(cmd::completion::Args),
 }

@@ -8,6 +8,7 @@ pub mod image;
 pub mod info;
 mod lines;
 pub mod logging;
+pub mod login;
 pub mod node;
 pub mod service;
 pub mod system;
@@ -54,6 +55,9 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         }
         Command::Events(short) => container::all_events(short.scope(&mut global), short.args).await,
         Command::Info(short) => info::run(short.scope(&mut global), short.args).await,
+        Command::Push(short) => image::run(short.scope(&mut global), image::Command::Push(short.args)).await,
+        Command::Login(short) => login::login(short.scope(&mut global), short.args).await,
+        Command::Logout(args) => login::logout(args).await,
         Command::Completion(args) => completion::run(&args),
     }
 }

@@ -131,6 +131,8 @@ impl From<Status> for CommandError {
             Code::Aborted => {
                 error.hint("someone else changed it in the meantime: look at it again and repeat")
             }
+            // A registry's refusal says itself what to do.
+            Code::PermissionDenied if status.message().starts_with("registry ") => error,
             Code::PermissionDenied | Code::Unauthenticated => {
                 error.hint("the context's certificate was refused; `ctl dev` writes a fresh context")
             }

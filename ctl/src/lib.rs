@@ -18,6 +18,7 @@ pub mod client;
 pub mod cmd;
 mod complete;
 pub mod context;
+pub mod credentials;
 pub mod error;
 pub mod moment;
 pub mod output;

@@ -6,6 +6,7 @@ pub mod rows;
 pub mod shape;
 pub mod template;
 pub mod time;
+pub mod transfer;
 
 use std::io::{IsTerminal, Write};
 

@@ -2,6 +2,8 @@
 //! compared with what `ctl` says of the same containers. Every `docker` that is
 //! installed is tried, since each speaks another version of the API.
 //!
+//! [`registry`] is Debian's registry with TLS and a password, and skopeo beside us.
+//!
 //! And `agent oci`: [`oci`] is the runtime specification as cases, [`engines`]
 //! are podman and containerd with it as their runtime.
 
@@ -11,6 +13,7 @@ mod images;
 mod oci;
 mod raw;
 mod references;
+mod registry;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

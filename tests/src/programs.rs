@@ -1,7 +1,8 @@
 //! The programs under test, and those that a tier needs.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// The path of a program of this workspace, built beside the running test.
 ///
@@ -49,6 +50,21 @@ pub fn need(program: &str, package: &str) {
 #[track_caller]
 pub fn output(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
+}
+
+/// Runs a command with this on its standard input and answers its output.
+///
+/// # Panics
+/// When it can't be started.
+#[track_caller]
+pub fn output_of(command: &mut Command, input: &[u8]) -> Output {
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that does not want it has closed it.
+        let _ = stdin.write_all(input);
+    }
+    child.wait_with_output().unwrap_or_else(|error| panic!("cannot wait for {command:?}: {error}"))
 }
 
 /// Runs a command that must succeed and answers what it printed.

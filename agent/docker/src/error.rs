@@ -59,6 +59,11 @@ impl From<PullError> for ApiError {
 }
 
 impl ApiError {
+    /// The error with its causes, for a stream that has begun.
+    pub(crate) fn message(&self) -> String {
+        describe(self)
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::TooNew(_) | Self::TooOld(_) | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
@@ -78,6 +83,11 @@ impl ApiError {
                     | PullError::Archive { .. }
                     | PullError::Unusable { .. },
                 ) => StatusCode::BAD_REQUEST,
+                EngineError::Image(PullError::NotFound { .. }) => StatusCode::NOT_FOUND,
+                EngineError::Image(PullError::Denied { .. } | PullError::Realm { .. }) => {
+                    StatusCode::FORBIDDEN
+                }
+                EngineError::Image(PullError::WrongLogin { .. }) => StatusCode::UNAUTHORIZED,
                 EngineError::Closed => StatusCode::SERVICE_UNAVAILABLE,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             },

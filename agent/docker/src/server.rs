@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 use crate::error::ApiError;
-use crate::{container, image, system, version};
+use crate::{container, image, system, transfer, version};
 
 /// Most connections at a time; further ones wait in the listener's queue.
 const CONNECTIONS: usize = 1024;
@@ -67,6 +67,7 @@ fn router(engine: Engine) -> Router {
         .route("/images/prune", post(image::prune))
         .route("/images/{*path}", get(image::one::get).post(image::one::post).delete(image::one::delete))
         .route("/system/df", get(system::usage::df))
+        .route("/auth", post(transfer::auth))
         .fallback(unserved)
         .method_not_allowed_fallback(unknown)
         .with_state(engine)

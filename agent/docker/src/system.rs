@@ -119,11 +119,12 @@ fn identity(engine: &Engine) -> Value {
 }
 
 fn abilities(engine: &Engine) -> Value {
+    let settings = &engine.config().registries;
     let registry = |name: &str, secure: bool| {
-        let official = name == "docker.io";
-        (name.to_owned(), json!({ "Name": name, "Mirrors": [], "Secure": secure, "Official": official }))
+        let (official, mirrors) = (name == "docker.io", settings.mirrors(name));
+        (name.to_owned(), json!({ "Name": name, "Mirrors": mirrors, "Secure": secure, "Official": official }))
     };
-    let insecure = engine.config().insecure_registries.iter().map(|name| registry(name, false));
+    let insecure = settings.insecure().map(|name| registry(name, false));
     let registries: Map<String, Value> =
         std::iter::once(registry("docker.io", true)).chain(insecure).collect();
     json!({

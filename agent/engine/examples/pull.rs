@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use agent_engine::content::LocalContent;
-use agent_engine::image::{Images, Reference, RegistryOptions};
+use agent_engine::image::{Images, PullOptions, Reference, RegistryOptions};
 use agent_engine::records::Records;
 use agent_engine::snapshot::Snapshots;
 
@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let snapshots = Snapshots::open(dir.join("snapshots"))?;
     let images = Images::open(content, snapshots, &records, RegistryOptions::default());
     let started = Instant::now();
-    let image = images.pull(&name, |_| {}).await?;
+    let image = images.pull(&name, &PullOptions::default(), |_| {}).await?;
     let seconds = started.elapsed().as_secs_f64();
     eprintln!(
         "{}: {} layers, {} bytes transferred, {seconds:.2} s",

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::image::RegistrySettings;
+
 /// Where one engine keeps its things, and what it calls them.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
@@ -22,8 +24,8 @@ pub struct EngineConfig {
     pub keeper_program: PathBuf,
     /// Where vendors' CDI specifications are; the later goes over the earlier. Usually [`crate::cdi::DIRECTORIES`].
     pub cdi_dirs: Vec<PathBuf>,
-    /// Registries (`host:port`) spoken to without TLS, beside those on loopback.
-    pub insecure_registries: Vec<String>,
+    /// What is known of single registries: mirrors, certificates, and which are spoken to without TLS.
+    pub registries: RegistrySettings,
     /// Whether to set the option `favordynmods` of the host's version 2 cgroup hierarchy, without which every start
     /// on a host with version 1 hierarchies waits for the kernel.
     pub favor_dynmods: bool,
@@ -113,7 +115,7 @@ mod tests {
             subnet: "10.0.0.0/16".into(),
             keeper_program: "/bin/agent".into(),
             cdi_dirs: Vec::new(),
-            insecure_registries: Vec::new(),
+            registries: RegistrySettings::default(),
             favor_dynmods: true,
             network_pool: 0,
             image_gc: None,

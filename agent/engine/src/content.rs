@@ -77,6 +77,17 @@ pub trait ContentStore: Debug + Send + Sync {
     /// [`ContentError::Missing`] when it is not there.
     fn open_blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, ContentError>;
 
+    /// Opens a blob for reading from byte `from` on; beyond its end there is nothing to read.
+    ///
+    /// # Errors
+    /// As [`ContentStore::open_blob`].
+    fn open_blob_at(&self, digest: &Digest, from: u64) -> Result<Box<dyn Read + Send>, ContentError> {
+        let mut blob = self.open_blob(digest)?;
+        std::io::copy(&mut blob.by_ref().take(from), &mut std::io::sink())
+            .map_err(|fault| ContentError::Blob { digest: digest.clone(), reason: fault.to_string() })?;
+        Ok(blob)
+    }
+
     /// Removes a blob; removing what is not there is fine.
     ///
     /// # Errors

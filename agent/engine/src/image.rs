@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use tokio::sync::{Notify, RwLock};
+use tokio::sync::{Notify, RwLock, Semaphore};
 
 use crate::content::{ContentStore, Digest, LocalContent};
 use crate::events::Events;
@@ -42,9 +42,11 @@ pub use self::find::Found;
 pub use self::load::Loaded;
 pub use self::pattern::matches as name_matches;
 pub use self::platform::{Platform, PlatformError};
+pub use self::pull::PullOptions;
 pub use self::pull::progress::{LayerStep, PullProgress};
+pub use self::push::{PushOptions, PushProgress, PushStep, Pushed};
 pub use self::reference::{Reference, ReferenceError};
-pub use self::registry::RegistryOptions;
+pub use self::registry::{Credentials, RegistryOptions, RegistrySettings, SettingsError};
 pub use self::remove::{Removal, User};
 pub use self::space::{ImageSpace, Space};
 pub(crate) use self::unpack::{ArchiveEntry, ArchiveName, ArchiveReader, EntryKind};
@@ -66,6 +68,7 @@ mod manifest;
 mod pattern;
 mod platform;
 mod pull;
+mod push;
 mod reference;
 mod registry;
 mod remove;
@@ -81,6 +84,9 @@ pub(crate) fn plain_archive(
 ) -> Result<Box<dyn std::io::BufRead>, String> {
     load::plain(load::Received::new(pieces))
 }
+
+/// Images that are pulled side by side.
+const PULLS: usize = 3;
 
 /// An image that can be run on this host.
 #[derive(Debug, Clone)]
@@ -120,6 +126,8 @@ struct Inner {
     limits: Limits,
     /// Pulls of the same image that run at the same time are one.
     pulls: Shared<Image>,
+    /// A pull needs one of these: so many run side by side.
+    places: Semaphore,
     /// So are fetches of the same layer, by whichever images.
     layers: Shared<()>,
     /// What is relied on without a record.
@@ -156,6 +164,7 @@ impl Images {
             registry: Registry::new(options),
             limits: Limits::default(),
             pulls: Shared::default(),
+            places: Semaphore::new(PULLS),
             layers: Shared::default(),
             leases: Leases::default(),
             used: Mutex::default(),
@@ -188,7 +197,8 @@ impl Images {
         self.inner.gate.read().await
     }
 
-    /// Pulls an image from its registry. Layers that are here are not fetched again; a pull that is dropped or fails
+    /// Pulls an image from its registry, or from a mirror of it. Layers that are here are not fetched again; a pull that
+    /// is dropped or fails
     /// leaves nothing half-made, and a second pull of the same image joins one that is under way.
     ///
     /// # Errors
@@ -196,26 +206,43 @@ impl Images {
     pub async fn pull(
         &self,
         reference: &Reference,
+        options: &PullOptions,
         progress: impl Fn(PullProgress) + Send + Sync,
     ) -> Result<Image, PullError> {
-        self.pull_for(reference, &Platform::host(), progress).await
-    }
-
-    /// As [`Images::pull`], for another platform than this host's.
-    ///
-    /// # Errors
-    /// As [`Images::pull`].
-    pub async fn pull_for(
-        &self,
-        reference: &Reference,
-        platform: &Platform,
-        progress: impl Fn(PullProgress) + Send + Sync,
-    ) -> Result<Image, PullError> {
-        let work = pull::pull(&self.inner, reference, platform, &progress);
+        let work = async {
+            // Never closed, so this only ever waits.
+            let _place = self.inner.places.acquire().await;
+            pull::pull(&self.inner, reference, options, &progress).await
+        };
+        let platform = options.platform.as_ref().map(ToString::to_string).unwrap_or_default();
         // On the heap: the state of a pull is large, and callers keep it in their own.
         let image = self.inner.pulls.run(&format!("{platform} {}", reference.full()), Box::pin(work)).await?;
         self.tell("pull", &reference.to_string(), &reference.to_string());
         Ok(image)
+    }
+
+    /// Pushes an image to the registry that its name says. What the registry has already is not sent again; when one
+    /// blob fails the others are stopped, and the name in the registry stays as it was.
+    ///
+    /// # Errors
+    /// [`PullError::Absent`], or what the registry has against it, in words for the person who asked.
+    pub async fn push(
+        &self,
+        reference: &Reference,
+        options: &PushOptions,
+        progress: impl Fn(PushProgress) + Send + Sync,
+    ) -> Result<Pushed, PullError> {
+        let pushed = Box::pin(push::push(&self.inner, reference, options, &progress)).await?;
+        self.tell("push", &reference.to_string(), &reference.to_string());
+        Ok(pushed)
+    }
+
+    /// Asks a registry whether it takes these credentials.
+    ///
+    /// # Errors
+    /// [`PullError::Denied`] when it does not, and what else it says or does.
+    pub async fn check_login(&self, registry: &str, credentials: &Credentials) -> Result<(), PullError> {
+        self.inner.registry.check_login(registry, credentials).await
     }
 
     /// The image of that name, if it is here.

@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use agent_engine::ContainerState;
-use agent_engine::image::Reference;
+use agent_engine::image::{PullOptions, Reference};
 use proto::v1;
 use tonic::Status;
 
@@ -54,7 +54,8 @@ async fn obtain(api: &Api, image: &Reference, policy: v1::PullPolicy) -> Result<
     match policy {
         v1::PullPolicy::Missing => api.fetcher.ensure(image).await.map_err(|fault| error::pull(&fault)),
         v1::PullPolicy::Always => {
-            api.engine.images().pull(image, |_| {}).await.map(drop).map_err(|fault| error::pull(&fault))
+            let pulled = api.fetcher.pull(image, PullOptions::default()).await;
+            pulled.map_err(|fault| error::pull(&fault))
         }
         // Creating says so when it is missing.
         v1::PullPolicy::Never => Ok(()),

@@ -2,7 +2,8 @@
 //! service in [`service`](self::service).
 
 use agent_engine::image::{
-    ImageFilter, ImageSummary, LayerStep, Platform, PullProgress, Reference, VariantKind, VariantSummary,
+    ImageFilter, ImageSummary, LayerStep, Platform, PullOptions, PullProgress, Reference, VariantKind,
+    VariantSummary,
 };
 use proto::v1;
 use tokio::sync::mpsc;
@@ -11,6 +12,7 @@ use tonic::Status;
 use tracing::Instrument;
 
 use super::filter::Filters;
+use super::push::login;
 use super::{Answers, Api, STREAM_QUEUE};
 use crate::error;
 
@@ -35,7 +37,8 @@ pub(super) fn pull(
     request: &v1::PullImageRequest,
 ) -> Result<Answers<v1::PullImageResponse>, Status> {
     let image = reference(&request.image)?;
-    let platform = platform(&request.platform)?.unwrap_or_else(Platform::host);
+    let options =
+        PullOptions { platform: platform(&request.platform)?, login: login(request.auth.as_ref(), &image)? };
     let engine = api.engine.clone();
     let (answers, stream) = mpsc::channel(STREAM_QUEUE);
     let work = async move {
@@ -43,8 +46,8 @@ pub(super) fn pull(
         // A client too slow for each step misses some; the next one says more anyway.
         let pulled = engine
             .images()
-            .pull_for(&image, &platform, move |step| {
-                if let Some(message) = layer(step) {
+            .pull(&image, &options, move |step| {
+                if let Some(message) = shown(step) {
                     let _ = progress.try_send(Ok(message));
                 }
             })
@@ -63,18 +66,28 @@ pub(super) fn pull(
     Ok(Box::pin(ReceiverStream::new(stream)))
 }
 
-fn layer(progress: PullProgress) -> Option<v1::PullImageResponse> {
-    let PullProgress::Layer { digest, step } = progress else { return None };
-    let (bytes, total_bytes) = match step {
-        LayerStep::Fetching { done, total } => (done, total),
-        LayerStep::Waiting | LayerStep::Unpacking | LayerStep::Done => (0, 0),
+fn shown(progress: PullProgress) -> Option<v1::PullImageResponse> {
+    let (digest, step) = match progress {
+        PullProgress::Layer { digest, step } => (digest, step),
+        PullProgress::Delayed { reason, wait } => {
+            let note = format!("{reason}; trying again in {} s", wait.as_secs());
+            return Some(v1::PullImageResponse { note, ..v1::PullImageResponse::default() });
+        }
+        PullProgress::Resolving => return None,
+    };
+    let ((bytes, total_bytes), phase) = match step {
+        LayerStep::Fetching { done, total } => ((done, total), v1::TransferPhase::Moving),
+        LayerStep::Waiting => ((0, 0), v1::TransferPhase::Waiting),
+        LayerStep::Unpacking => ((0, 0), v1::TransferPhase::Unpacking),
+        LayerStep::Done => ((0, 0), v1::TransferPhase::Done),
     };
     Some(v1::PullImageResponse {
         digest: digest.to_string(),
         bytes,
         total_bytes,
         done: step == LayerStep::Done,
-        image_digest: String::new(),
+        phase: phase.into(),
+        ..v1::PullImageResponse::default()
     })
 }
 

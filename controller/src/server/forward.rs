@@ -21,8 +21,9 @@ use crate::telemetry::current_traceparent;
 const NODE: HeaderName = HeaderName::from_static("roadstead-node");
 
 /// The gRPC services of an agent that people may use from afar.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "roadstead.v1.NodeControl",
+    "roadstead.v1.Registries",
     "roadstead.v1.Exec",
     "roadstead.v1.Volumes",
     "roadstead.v1.Images",

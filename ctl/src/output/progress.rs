@@ -4,7 +4,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// Progress of one thing that is counted.
 #[derive(Debug)]
@@ -55,53 +55,5 @@ impl Progress {
     /// Removes the display: an error message follows.
     pub fn clear(self) {
         self.bar.finish_and_clear();
-    }
-}
-
-/// Progress of an image pull: one bar a layer.
-#[derive(Debug)]
-pub struct PullProgress {
-    bars: MultiProgress,
-    layers: Vec<(String, ProgressBar)>,
-    shown: bool,
-}
-
-impl PullProgress {
-    /// Starts to show the pull of `image`.
-    pub fn start(image: &str) -> Self {
-        super::note(&format!("pulling {image}"));
-        Self { bars: MultiProgress::new(), layers: Vec::new(), shown: std::io::stderr().is_terminal() }
-    }
-
-    /// Shows how far a layer is.
-    pub fn layer(&mut self, digest: &str, bytes: u64, total: u64, done: bool) {
-        if !self.shown || digest.is_empty() {
-            return;
-        }
-        let known = self.layers.iter().position(|(name, _)| name == digest);
-        let index = known.unwrap_or_else(|| {
-            let bar = self.bars.add(ProgressBar::new(total.max(1)));
-            if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:24}] {bytes}/{total_bytes} {msg}")
-            {
-                bar.set_style(style.progress_chars("=> "));
-            }
-            let name = digest.split(':').next_back().unwrap_or(digest);
-            bar.set_prefix(name.chars().take(12).collect::<String>());
-            self.layers.push((digest.to_owned(), bar));
-            self.layers.len() - 1
-        });
-        let bar = &self.layers[index].1;
-        bar.set_length(total.max(1));
-        bar.set_position(bytes);
-        if done {
-            bar.finish_with_message("done");
-        }
-    }
-
-    /// Ends the display.
-    pub fn finish(self) {
-        for (_, bar) in &self.layers {
-            bar.finish_and_clear();
-        }
     }
 }

@@ -4,6 +4,7 @@ use agent_engine::image::{Platform, Reference};
 use agent_engine::{Engine, ImportOptions};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
@@ -64,10 +65,11 @@ pub(crate) async fn load(
     Ok(([(CONTENT_TYPE, "application/json")], lines).into_response())
 }
 
-/// `POST /images/create` from an archive in the body.
+/// `POST /images/create`: a pull, or an image made of an archive in the body.
 pub(crate) async fn create(
     State(engine): State<Engine>,
     params: Params,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     match text(&params, "fromSrc") {
@@ -75,7 +77,7 @@ pub(crate) async fn create(
         Some(source) => {
             return Err(ApiError::NotSupported(format!("import from {source}: send the archive itself, it")));
         }
-        None => return Err(ApiError::NotSupported("POST /images/create?fromImage".to_owned())),
+        None => return crate::transfer::create(engine, &params, &headers).await,
     }
     let repository = text(&params, "repo").unwrap_or_default();
     let tag = text(&params, "tag").filter(|tag| !tag.is_empty()).map(|tag| format!(":{tag}"));

@@ -4,7 +4,7 @@ use agent_engine::Engine;
 use agent_engine::image::{Description, Platform};
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -29,17 +29,17 @@ pub(crate) async fn get(
     }
 }
 
-/// `POST /images/{name}/tag`.
+/// `POST /images/{name}/tag` and `/push`.
 pub(crate) async fn post(
     State(engine): State<Engine>,
     Path(path): Path<String>,
     params: Params,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Some((name, "tag")) = path.rsplit_once('/') else {
-        return Err(match path.rsplit_once('/') {
-            Some((_, "push")) => ApiError::NotSupported(format!("POST /images/{path}")),
-            _ => ApiError::NoSuchPage,
-        });
+    let name = match path.rsplit_once('/') {
+        Some((name, "tag")) => name,
+        Some((name, "push")) => return crate::transfer::push(engine, name, &params, &headers).await,
+        _ => return Err(ApiError::NoSuchPage),
     };
     let repository = text(&params, "repo").unwrap_or_default();
     let tag = text(&params, "tag").filter(|tag| !tag.is_empty()).unwrap_or("latest");
@@ -61,7 +61,7 @@ pub(crate) async fn delete(
 }
 
 /// The parameter `platform`, which is JSON here, or text.
-pub(super) fn platform(params: &Params) -> Result<Option<Platform>, ApiError> {
+pub(crate) fn platform(params: &Params) -> Result<Option<Platform>, ApiError> {
     let Some(given) = text(params, "platform").filter(|text| !text.is_empty()) else { return Ok(None) };
     let parsed = match given.starts_with('{') {
         true => serde_json::from_str(given).map_err(|fault| fault.to_string()),

@@ -4,7 +4,7 @@
 //! of its bytes or does not exist. What lies in `ingest/` at open is left over from a crash and is removed.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Seek as _, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -90,6 +90,16 @@ impl ContentStore for LocalContent {
             }
             Err(fault) => Err(ContentError::Blob { digest: digest.clone(), reason: fault.to_string() }),
         }
+    }
+
+    fn open_blob_at(&self, digest: &Digest, from: u64) -> Result<Box<dyn Read + Send>, ContentError> {
+        let failed = |fault: io::Error| match fault.kind() {
+            io::ErrorKind::NotFound => ContentError::Missing { digest: digest.clone() },
+            _ => ContentError::Blob { digest: digest.clone(), reason: fault.to_string() },
+        };
+        let mut file = File::open(self.path(digest)).map_err(failed)?;
+        file.seek(io::SeekFrom::Start(from)).map_err(failed)?;
+        Ok(Box::new(BufReader::with_capacity(256 << 10, file)))
     }
 
     fn delete(&self, digest: &Digest) -> Result<(), ContentError> {

@@ -63,7 +63,7 @@ impl Engine {
         let content = LocalContent::open(&content_dir)
             .map_err(|error| EngineError::file("open", content_dir, std::io::Error::other(error)))?;
         let registries =
-            RegistryOptions { insecure: config.insecure_registries.clone(), ..RegistryOptions::default() };
+            RegistryOptions { settings: config.registries.clone(), ..RegistryOptions::default() };
         let images = Images::open(content, snapshots.clone(), &records, registries).telling(told.clone());
         let network = Network::open(NetworkConfig {
             bridge: config.bridge.clone(),

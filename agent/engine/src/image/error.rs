@@ -20,13 +20,19 @@ pub enum PullError {
     },
     /// The registry wants credentials, or other ones.
     #[error(
-        "registry {registry} denies access to {what}: it does not exist there, or needs a login (docker login {registry})"
+        "registry {registry} denies access to {what}: it does not exist there, or needs a login (ctl login {registry})"
     )]
     Denied {
         /// The registry.
         registry: String,
         /// What was asked for.
         what: String,
+    },
+    /// The registry does not take a user and password.
+    #[error("registry {registry} does not accept this user with this password")]
+    WrongLogin {
+        /// The registry.
+        registry: String,
     },
     /// The registry answered something else than success.
     #[error("registry {registry} answered {status} for {what}")]
@@ -140,6 +146,54 @@ pub enum PullError {
         /// What is wrong.
         reason: String,
     },
+    /// The registry has a limit of requests, and it is reached.
+    #[error("registry {registry} is asked too often{}, for {what}: try again {}, or log in (ctl login {registry}) if you are not", shown_limit(limit.as_ref()), shown_wait(wait.as_ref()))]
+    RateLimited {
+        /// The registry.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// What it wants us to wait.
+        wait: Option<Duration>,
+        /// Requests that it allows, and within how many seconds.
+        limit: Option<(u64, u64)>,
+    },
+    /// Nobody that this host trusts vouches for the registry.
+    #[error(
+        "registry {registry} is not who it says, or nobody that this host trusts vouches for it ({reason}); give its CA in the agent's registries file or in /etc/docker/certs.d/{registry}/ca.crt"
+    )]
+    Untrusted {
+        /// The registry.
+        registry: String,
+        /// What the TLS library said.
+        reason: String,
+    },
+    /// The registry answers in plain http.
+    #[error(
+        "registry {registry} does not speak TLS; if that is meant, give the agent --insecure-registry {registry}"
+    )]
+    NoTls {
+        /// The registry.
+        registry: String,
+    },
+    /// A token service that may not see the credentials refuses to go without.
+    #[error(
+        "registry {registry} wants a token of {realm}, which gets no credentials for it; if you trust that host, list it under token_hosts of {registry} in the agent's registries file"
+    )]
+    Realm {
+        /// The registry.
+        registry: String,
+        /// The host of its token service.
+        realm: String,
+    },
+    /// Certificates for a registry cannot be used.
+    #[error("cannot use the certificates for registry {registry}: {reason}")]
+    Certificates {
+        /// The registry.
+        registry: String,
+        /// Which, and why.
+        reason: String,
+    },
     /// The client cannot be set up.
     #[error("cannot set up TLS for registries: {reason}; is the package ca-certificates installed?")]
     Tls {
@@ -222,6 +276,26 @@ impl PullError {
             }
             other => Self::Content(other),
         }
+    }
+}
+
+fn shown_limit(limit: Option<&(u64, u64)>) -> String {
+    limit
+        .map(|(requests, seconds)| format!(" (it allows {requests} times in {})", span(*seconds)))
+        .unwrap_or_default()
+}
+
+fn shown_wait(wait: Option<&Duration>) -> String {
+    wait.map_or_else(|| "later".to_owned(), |wait| format!("in {}", span(wait.as_secs())))
+}
+
+/// Seconds in the largest unit that they fill.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86400),
     }
 }
 

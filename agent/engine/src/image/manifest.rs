@@ -13,6 +13,8 @@ pub(super) const MAX_MANIFEST: u64 = 4 << 20;
 /// overlayfs mounts a few hundred lowers, and Docker makes no image of more than 127 layers.
 const MAX_LAYERS: usize = 256;
 const MAX_INDEX: usize = 1000;
+/// Longest layer as it is transferred, in bytes: 256 GiB.
+const MAX_LAYER: u64 = 1 << 38;
 
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -144,6 +146,9 @@ fn manifest(raw: Raw) -> Result<Manifest, String> {
     let layers = raw.layers.ok_or("its manifest names no layers")?;
     if layers.len() > MAX_LAYERS {
         return Err(format!("it has {} layers, the limit is {MAX_LAYERS}", layers.len()));
+    }
+    if layers.iter().any(|layer| layer.size > MAX_LAYER) {
+        return Err(format!("a layer is longer than {MAX_LAYER} bytes"));
     }
     let layers = layers.into_iter().map(|layer| Ok((layer.clone(), compression(&layer.media_type)?)));
     Ok(Manifest { config, layers: layers.collect::<Result<_, String>>()? })

@@ -21,7 +21,7 @@ use super::config::{ImageConfig, MAX_CONFIG};
 use super::lease::Lease;
 use super::manifest::{Descriptor, Document, Manifest};
 use super::platform::Platform;
-use super::registry::{Fetched, Wanted};
+use super::registry::{Access, Credentials, Fetched, Wanted};
 use super::store::{ImageRecord, Origin};
 use super::{Image, Inner, PullError, Reference};
 
@@ -38,21 +38,52 @@ const SIDE_BY_SIDE: usize = 3;
 /// Who hears of a pull's progress.
 type Listener<'a> = &'a (dyn Fn(PullProgress) + Send + Sync);
 
+/// How an image is pulled, beyond its name.
+#[derive(Debug, Clone, Default)]
+pub struct PullOptions {
+    /// Another platform than this host's.
+    pub platform: Option<Platform>,
+    /// Credentials for the image's registry; without them the host's own are taken.
+    pub login: Option<Credentials>,
+}
+
+/// A pull that is under way: what, how, and who hears of it.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    name: &'a Reference,
+    options: &'a PullOptions,
+    listener: Listener<'a>,
+    /// Hears of waits.
+    tell: &'a (dyn Fn(&str, std::time::Duration) + Send + Sync),
+}
+
+impl Asked<'_> {
+    fn access(&self, mirrors: bool) -> Access<'_> {
+        Access { image: self.name, login: self.options.login.as_ref(), mirrors, tell: self.tell }
+    }
+
+    fn platform(&self) -> Platform {
+        self.options.platform.clone().unwrap_or_else(Platform::host)
+    }
+}
+
 pub(super) async fn pull(
     inner: &Arc<Inner>,
     name: &Reference,
-    platform: &Platform,
+    options: &PullOptions,
     listener: Listener<'_>,
 ) -> Result<Image, PullError> {
     let lease = inner.leases.begin();
-    if let Some(image) = already(inner, name, platform).await? {
+    if let Some(image) = already(inner, name, options).await? {
         return Ok(image);
     }
     listener(PullProgress::Resolving);
-    let (manifest, mut blobs, manifest_size) = resolve(inner, name, platform, &lease).await?;
+    let tell = |reason: &str, wait| listener(PullProgress::Delayed { reason: reason.to_owned(), wait });
+    let asked = Asked { name, options, listener, tell: &tell };
+    let (manifest, mut blobs, manifest_size) = resolve(inner, asked, &lease).await?;
     lease.hold(&manifest.config.digest);
     lease.hold_all(manifest.layers.iter().map(|(layer, _)| &layer.digest));
-    let (config, diff_ids) = configuration(inner, name, platform, &manifest.config).await?;
+    let (config, diff_ids) = configuration(inner, asked, &manifest.config).await?;
     lease.hold_all(&diff_ids);
     let (layers, named) = (manifest.layers.len(), diff_ids.len());
     if layers != named {
@@ -80,9 +111,10 @@ pub(super) async fn pull(
     };
     let layers = manifest.layers.into_iter().zip(diff_ids);
     let layers = layers.map(|((blob, compression), diff_id)| Layer { blob, compression, diff_id });
-    bring_all(inner, name, layers.collect(), listener).await?;
-    let record = match (target, *platform == Platform::host()) {
-        (Some(target), false) => of_another_platform(inner, name, target, platform).await?,
+    bring_all(inner, asked, layers.collect()).await?;
+    let platform = asked.platform();
+    let record = match (target, platform == Platform::host()) {
+        (Some(target), false) => of_another_platform(inner, name, target, &platform).await?,
         _ => record,
     };
     let record = inner.store.put(record).await?;
@@ -110,16 +142,10 @@ pub(super) fn unpack_stored(inner: &Inner, layer: &Layer) -> Result<(), PullErro
 }
 
 /// Brings the layers side by side. When one fails the others are stopped, and have cleaned up when this returns.
-async fn bring_all(
-    inner: &Arc<Inner>,
-    name: &Reference,
-    layers: Vec<Layer>,
-    listener: Listener<'_>,
-) -> Result<(), PullError> {
+async fn bring_all(inner: &Arc<Inner>, asked: Asked<'_>, layers: Vec<Layer>) -> Result<(), PullError> {
     // Each worker holds an end of this channel, which closes when the last one has ended.
     let (working, mut ended) = mpsc::channel::<Infallible>(1);
-    let started =
-        layers.into_iter().map(|layer| layer::ensure(inner, name, layer, working.clone(), listener));
+    let started = layers.into_iter().map(|layer| layer::ensure(inner, asked, layer, working.clone()));
     let outcome = futures::stream::iter(started).buffer_unordered(SIDE_BY_SIDE).try_collect::<()>().await;
     drop(working);
     ended.recv().await;
@@ -130,9 +156,11 @@ async fn bring_all(
 async fn already(
     inner: &Arc<Inner>,
     name: &Reference,
-    platform: &Platform,
+    options: &PullOptions,
 ) -> Result<Option<Image>, PullError> {
-    if name.digest().is_none() || *platform != Platform::host() {
+    if name.digest().is_none()
+        || options.platform.as_ref().is_some_and(|platform| *platform != Platform::host())
+    {
         return Ok(None);
     }
     let image = inner.store.get(name).await?;
@@ -143,17 +171,16 @@ async fn already(
 /// Finds the manifest for this platform; answers also the digests on the way, the manifest's last, and its size.
 async fn resolve(
     inner: &Arc<Inner>,
-    name: &Reference,
-    platform: &Platform,
+    asked: Asked<'_>,
     lease: &Lease,
 ) -> Result<(Manifest, Vec<Digest>, u64), PullError> {
-    let unusable = |reason| PullError::Unusable { image: name.to_string(), reason };
+    let unusable = |reason| PullError::Unusable { image: asked.name.to_string(), reason };
     let mut digests = Vec::new();
-    let mut wanted = name.digest().cloned();
+    let mut wanted = asked.name.digest().cloned();
     for _ in 0..2 {
-        let fetched = inner.registry.manifest(name, wanted.as_ref()).await?;
+        let fetched = inner.registry.manifest(asked.access(true), wanted.as_ref()).await?;
         let called = fetched.content_type.as_deref();
-        let document = Document::parse_for(&fetched.bytes, called, platform).map_err(unusable)?;
+        let document = Document::parse_for(&fetched.bytes, called, &asked.platform()).map_err(unusable)?;
         let size = fetched.bytes.len() as u64;
         let digest = wanted.take().unwrap_or_else(|| Digest::of(&fetched.bytes));
         lease.hold(&digest);
@@ -175,11 +202,10 @@ async fn keep(inner: &Arc<Inner>, fetched: Fetched, digest: Option<Digest>) -> R
 /// Fetches the configuration unless it is here, and checks it against manifest and platform.
 async fn configuration(
     inner: &Arc<Inner>,
-    name: &Reference,
-    platform: &Platform,
+    asked: Asked<'_>,
     blob: &Descriptor,
 ) -> Result<(ImageConfig, Vec<DiffId>), PullError> {
-    let unusable = |reason: String| PullError::Unusable { image: name.to_string(), reason };
+    let unusable = |reason: String| PullError::Unusable { image: asked.name.to_string(), reason };
     if blob.size > MAX_CONFIG {
         return Err(unusable(format!("its configuration is longer than {MAX_CONFIG} bytes")));
     }
@@ -187,14 +213,20 @@ async fn configuration(
     let present = tokio::task::spawn_blocking(move || content.read_all(&digest, MAX_CONFIG)).await?;
     let bytes = match present {
         Ok(bytes) => bytes,
-        Err(_) => fetch_configuration(inner, name, blob).await?,
+        Err(_) => match fetch_configuration(inner, asked, blob, true).await {
+            Err(PullError::Damaged { .. }) if inner.registry.has_mirrors(asked.name) => {
+                fetch_configuration(inner, asked, blob, false).await?
+            }
+            outcome => outcome?,
+        },
     };
     let (config, diff_ids) = ImageConfig::parse(&bytes).map_err(unusable)?;
+    let platform = asked.platform();
     for (value, wanted, what) in
         [(&config.os, &platform.os, "system"), (&config.architecture, &platform.architecture, "processor")]
     {
         if !value.is_empty() && value != wanted {
-            let reason = match *platform == Platform::host() {
+            let reason = match platform == Platform::host() {
                 true => format!("it is made for the {what} {value:.20}, this host is {wanted}"),
                 false => format!("it is made for the {what} {value:.20}, not for {wanted}"),
             };
@@ -206,8 +238,9 @@ async fn configuration(
 
 async fn fetch_configuration(
     inner: &Arc<Inner>,
-    name: &Reference,
+    asked: Asked<'_>,
     blob: &Descriptor,
+    mirrors: bool,
 ) -> Result<Vec<u8>, PullError> {
     let wanted = Wanted { what: "configuration", digest: &blob.digest, size: blob.size };
     let (sink, mut pieces) = mpsc::channel::<Bytes>(16);
@@ -219,7 +252,7 @@ async fn fetch_configuration(
         bytes
     };
     let fetch = async {
-        let outcome = inner.registry.blob(name, wanted, &sink, &|_| {}).await;
+        let outcome = inner.registry.blob(asked.access(mirrors), wanted, &sink, &|_| {}).await;
         drop(sink);
         outcome
     };

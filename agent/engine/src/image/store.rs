@@ -117,6 +117,10 @@ impl ImageStore {
         Ok(images)
     }
 
+    pub(super) async fn record(&self, name: &Reference) -> Result<Option<ImageRecord>, PullError> {
+        Ok(self.table.get::<ImageRecord>(&name.full()).await?)
+    }
+
     pub(super) async fn records(&self) -> Result<Vec<ImageRecord>, PullError> {
         let rows = self.table.scan::<ImageRecord>().await?;
         Ok(rows.into_iter().map(|(_, record)| record).collect())

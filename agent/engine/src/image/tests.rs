@@ -10,15 +10,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::manifest::host_architecture;
-use super::{Images, PullError, PullProgress, Reference, RegistryOptions};
+use super::{Images, PullError, PullOptions, PullProgress, Reference, RegistryOptions};
 use crate::content::{Digest, LocalContent};
 use crate::records::Records;
 use crate::snapshot::Snapshots;
 
+mod hostile;
 mod importing;
 mod keeping;
+mod mirrors;
 mod moving;
 mod pulling;
+mod pushing;
 mod real_registry;
 mod refusing;
 mod server;
@@ -53,7 +56,7 @@ impl Host {
     }
 
     async fn pull(&self, name: &str) -> Result<super::Image, PullError> {
-        self.images.pull(&reference(name), |_: PullProgress| {}).await
+        self.images.pull(&reference(name), &PullOptions::default(), |_: PullProgress| {}).await
     }
 
     /// Names below a directory of the host, sorted.

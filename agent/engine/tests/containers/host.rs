@@ -46,7 +46,7 @@ impl Host {
             subnet: "10.77.0.0/24".to_owned(),
             keeper_program: env!("CARGO_BIN_EXE_engine-test-keeper").into(),
             cdi_dirs: Vec::new(),
-            insecure_registries: Vec::new(),
+            registries: agent_engine::image::RegistrySettings::default(),
             favor_dynmods: true,
             image_gc: None,
             network_pool: 0,

@@ -8,11 +8,11 @@ use tokio::sync::mpsc;
 
 use crate::content::ContentError;
 use crate::image::manifest::{Compression, Descriptor};
-use crate::image::registry::Wanted;
-use crate::image::{Inner, PullError, Reference};
+use crate::image::registry::{Access, Wanted};
+use crate::image::{Inner, PullError};
 use crate::snapshot::DiffId;
 
-use super::Listener;
+use super::Asked;
 use super::progress::{LayerStep, PullProgress};
 use super::take_in::{self, Source};
 
@@ -33,19 +33,18 @@ pub(in crate::image) struct Layer {
 /// Makes sure that a layer is here.
 pub(super) async fn ensure(
     inner: &Arc<Inner>,
-    name: &Reference,
+    asked: Asked<'_>,
     layer: Layer,
     working: Working,
-    listener: Listener<'_>,
 ) -> Result<(), PullError> {
     let digest = layer.blob.digest.clone();
-    let tell = |step| listener(PullProgress::Layer { digest: digest.clone(), step });
+    let tell = |step| (asked.listener)(PullProgress::Layer { digest: digest.clone(), step });
     tell(LayerStep::Waiting);
     let (worker, wanted) = (Arc::clone(inner), layer.clone());
     // The same files may have come in another form: what a manifest names is kept, so that it can be saved.
     if !tokio::task::spawn_blocking(move || is_here(&worker, &wanted)).await?? {
         let key = layer.diff_id.to_string();
-        inner.layers.run(&key, Box::pin(bring(inner, name, layer, working, &tell))).await?;
+        inner.layers.run(&key, Box::pin(bring(inner, asked, layer, working, &tell))).await?;
     }
     tell(LayerStep::Done);
     Ok(())
@@ -58,7 +57,7 @@ fn is_here(inner: &Inner, layer: &Layer) -> Result<bool, PullError> {
 
 async fn bring(
     inner: &Arc<Inner>,
-    name: &Reference,
+    asked: Asked<'_>,
     layer: Layer,
     working: Working,
     tell: &(dyn Fn(LayerStep) + Send + Sync),
@@ -84,6 +83,22 @@ async fn bring(
         })
         .await?;
     }
+    match fetch(inner, asked.access(true), &layer, working.clone(), tell).await {
+        // A mirror may have sent it; the registry itself is asked before that is believed.
+        Err(PullError::Damaged { .. }) if inner.registry.has_mirrors(asked.name) => {
+            fetch(inner, asked.access(false), &layer, working, tell).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn fetch(
+    inner: &Arc<Inner>,
+    access: Access<'_>,
+    layer: &Layer,
+    working: Working,
+    tell: &(dyn Fn(LayerStep) + Send + Sync),
+) -> Result<(), PullError> {
     let total = layer.blob.size;
     let (sink, pieces) = mpsc::channel::<Bytes>(WAITING);
     let (worker, taken) = (Arc::clone(inner), layer.clone());
@@ -93,7 +108,7 @@ async fn bring(
     });
     let wanted = Wanted { what: "layer", digest: &layer.blob.digest, size: total };
     let report = |done| tell(LayerStep::Fetching { done, total });
-    let fetched = inner.registry.blob(name, wanted, &sink, &report).await;
+    let fetched = inner.registry.blob(access, wanted, &sink, &report).await;
     drop(sink);
     tell(LayerStep::Unpacking);
     let taken = taking.await?;

@@ -1,5 +1,7 @@
 //! What a pull tells whoever watches it.
 
+use std::time::Duration;
+
 use crate::content::Digest;
 
 /// One step of a pull. Steps of different layers come in any order.
@@ -7,6 +9,13 @@ use crate::content::Digest;
 pub enum PullProgress {
     /// The registry is being asked what the reference means.
     Resolving,
+    /// The registry is tried again in a while.
+    Delayed {
+        /// Why.
+        reason: String,
+        /// How long.
+        wait: Duration,
+    },
     /// Something happened to a layer.
     Layer {
         /// The layer's blob.

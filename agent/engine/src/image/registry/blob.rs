@@ -1,4 +1,4 @@
-//! Fetches one blob into a channel, picking up after a broken connection where it broke.
+//! Fetches one blob into a channel, picking up after a broken connection where it broke, from wherever it can be had.
 //!
 //! Size is checked here, byte for byte; the digest by whoever takes the bytes. A registry that trickles is given up: the
 //! time allowed grows with the size, from a rate that no useful line falls below.
@@ -10,22 +10,20 @@ use reqwest::header::CONTENT_RANGE;
 use reqwest::{Response, StatusCode};
 use tokio::sync::mpsc::Sender;
 
-use super::origin::Origin;
-use super::retry::{self, Failure, TRIES};
-use super::transport::Request;
-use super::{Registry, Wanted};
-use crate::image::{PullError, Reference};
+use super::origin::Target;
+use super::parts::{self, Parts};
+use super::retry::{BLOB_TRIES, Failure, Tries};
+use super::transport::{Request, text};
+use super::{Access, Registry, Wanted};
+use crate::image::PullError;
 
-/// Bytes a second below which a download would not end in any useful time.
-const SLOWEST: u64 = 16 << 10;
-/// Tries in all, even if each brings a little more.
-const MAX_TRIES: u32 = 20;
+/// Bytes a second below which a transfer would not end in any useful time.
+pub(super) const SLOWEST: u64 = 16 << 10;
 
 struct Download<'a> {
     registry: &'a Registry,
-    image: &'a Reference,
+    access: Access<'a>,
     wanted: Wanted<'a>,
-    origin: Origin,
     sink: &'a Sender<Bytes>,
     progress: &'a (dyn Fn(u64) + Send + Sync),
     /// Bytes that went into the sink.
@@ -34,18 +32,29 @@ struct Download<'a> {
 
 pub(super) async fn fetch(
     registry: &Registry,
-    image: &Reference,
+    access: Access<'_>,
     wanted: Wanted<'_>,
     sink: &Sender<Bytes>,
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<(), PullError> {
-    let origin = Origin::of(image, &registry.options);
-    let name = origin.name.clone();
-    let mut download = Download { registry, image, wanted, origin, sink, progress, done: 0 };
-    let allowed = registry.options.stall_timeout * 2 + Duration::from_secs(wanted.size / SLOWEST);
-    match tokio::time::timeout(allowed, download.run()).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(PullError::TooSlow { registry: name, what: download.what(), waited: allowed }),
+    let mut targets = registry.readable(&access);
+    let mut download = Download { registry, access, wanted, sink, progress, done: 0 };
+    loop {
+        let target = targets.remove(0);
+        let allowed = registry.options().stall_timeout * 2 + Duration::from_secs(wanted.size / SLOWEST);
+        let outcome = match tokio::time::timeout(allowed, download.run(&target)).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let (registry, what) = (target.origin.name.clone(), download.what());
+                Err(PullError::TooSlow { registry, what, waited: allowed })
+            }
+        };
+        match outcome {
+            // Whoever takes the bytes has stopped.
+            Err(PullError::Interrupted) => return Err(PullError::Interrupted),
+            Err(error) if !targets.is_empty() => registry.rest(&target, &error),
+            outcome => return outcome,
+        }
     }
 }
 
@@ -54,34 +63,34 @@ impl Download<'_> {
         format!("{} {}", self.wanted.what, self.wanted.digest)
     }
 
-    async fn run(&mut self) -> Result<(), PullError> {
-        let (mut failures, mut tries) = (0, 0);
+    async fn run(&mut self, target: &Target) -> Result<(), PullError> {
+        let mut tries = Tries::new(BLOB_TRIES);
         loop {
             let before = self.done;
-            let error = match self.attempt().await {
+            match self.attempt(target).await {
                 Ok(()) => return Ok(()),
-                Err(Failure::Passing(error)) => error,
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Status(_) | Failure::Challenged(_)) => return Err(PullError::Interrupted),
-            };
-            tries += 1;
-            failures = if self.done > before { 1 } else { failures + 1 };
-            if failures >= TRIES || tries >= MAX_TRIES {
-                return Err(error);
+                Err(failure) => {
+                    let (options, progress) = (self.registry.options(), self.done > before);
+                    tries.after(failure, progress, options, &self.access).await?;
+                }
             }
-            tracing::debug!(%error, failures, done = self.done, "trying again");
-            retry::pause(&self.registry.options, failures).await;
         }
     }
 
-    async fn attempt(&mut self) -> Result<(), Failure> {
+    async fn attempt(&mut self, target: &Target) -> Result<(), Failure> {
         let what = self.what();
-        let path = format!("/v2/{}/blobs/{}", self.image.path(), self.wanted.digest);
-        let origin = self.origin.clone();
-        let from = Some(self.done).filter(|done| *done > 0);
-        let request = Request { origin: &origin, path: &path, accept: None, from, what: &what };
-        let response = self.registry.send(self.image, &request).await;
-        let mut response = response.map_err(|failure| failure.explained(&origin, &what))?;
+        let path = format!("/v2/{}/blobs/{}", target.repository, self.wanted.digest);
+        let (from, size, segment) = (self.done, self.wanted.size, self.registry.options().segment);
+        let parts = Parts { registry: self.registry, target, path: &path, what: &what, from, size };
+        let large = self.missing() >= segment.saturating_mul(parts::LARGE);
+        let last = large.then(|| parts.last(from));
+        let range = Some((from, last)).filter(|_| large || from > 0);
+        let request = Request { range, ..Request::get(&target.origin, &path, &what) };
+        let response = self.registry.send(target, &request).await;
+        let mut response = response.map_err(|failure| failure.explained(&target.origin, &what))?;
+        if last.is_some_and(|last| parts.is(&response, from, last)) {
+            return parts.fetch(response, self.progress, self.sink, &mut self.done).await;
+        }
         let mut skip = self.skip(&response, &request)?;
         if let Some(length) =
             response.content_length().filter(|length| length - skip.min(*length) != self.missing())
@@ -108,7 +117,7 @@ impl Download<'_> {
             return Ok(());
         }
         let reason = format!("the connection ended after {} of {} bytes", self.done, self.wanted.size);
-        Err(Failure::Passing(PullError::Unreachable { registry: origin.name.clone(), reason }))
+        Err(Failure::Passing(PullError::Unreachable { registry: target.origin.name.clone(), reason }))
     }
 
     fn missing(&self) -> u64 {
@@ -120,9 +129,11 @@ impl Download<'_> {
         if response.status() != StatusCode::PARTIAL_CONTENT {
             return Ok(self.done);
         }
-        let range =
-            response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if self.done > 0 && range.starts_with(&format!("bytes {}-", self.done)) {
+        let range = text(response.headers(), &CONTENT_RANGE).unwrap_or_default();
+        let (from, last, size) = (self.done, self.wanted.size.saturating_sub(1), self.wanted.size);
+        if from > 0
+            && (range == format!("bytes {from}-{last}/{size}") || range == format!("bytes {from}-{last}/*"))
+        {
             Ok(0)
         } else {
             Err(Failure::Final(request.unacceptable("it sent another range than was asked for")))

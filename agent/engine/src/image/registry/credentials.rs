@@ -1,7 +1,7 @@
-//! Credentials people gave to `docker login`: the `auths` of Docker's configuration file. Read, never written.
+//! Credentials for registries: given with a request, or those of the host: Docker's configuration file and the helper
+//! programs it names. Read, never written.
 //!
-//! They are looked up by the exact registry, never by the first that resembles it. Credential helpers are programs
-//! and are not run.
+//! They are looked up by the exact registry, never by the first that resembles it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,18 +12,36 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use super::keychain;
+use crate::content::Digest;
 use crate::image::PullError;
 
-/// User and password as `Authorization: Basic` takes them. Prints as nothing.
+/// The key of Docker Hub in Docker's file and for its helpers.
+const HUB_KEY: &str = "https://index.docker.io/v1/";
+
+/// A user with a password, or a token that stands for both. Prints as nothing.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Credentials {
-    encoded: String,
+pub struct Credentials {
+    secret: Secret,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Secret {
+    /// `user:password` in base64, as `Authorization: Basic` takes it.
+    Basic(String),
+    /// What a token service gave for both (Docker's identity token).
+    Token(String),
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct File {
     #[serde(default)]
     auths: BTreeMap<String, Entry>,
+    #[serde(default)]
+    cred_helpers: BTreeMap<String, String>,
+    #[serde(default)]
+    creds_store: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -34,12 +52,41 @@ struct Entry {
     username: String,
     #[serde(default)]
     password: String,
+    #[serde(default)]
+    identitytoken: String,
 }
 
 impl Credentials {
-    /// The value of the header.
-    pub(super) fn header(&self) -> String {
-        format!("Basic {}", self.encoded)
+    /// A user's password.
+    pub fn password(user: &str, password: &str) -> Self {
+        Self { secret: Secret::Basic(STANDARD.encode(format!("{user}:{password}"))) }
+    }
+
+    /// A token that a token service takes in place of user and password.
+    pub fn identity_token(token: &str) -> Self {
+        Self { secret: Secret::Token(token.to_owned()) }
+    }
+
+    /// The value of `Authorization: Basic`; `None` for a token, which only a token service takes.
+    pub(super) fn header(&self) -> Option<String> {
+        match &self.secret {
+            Secret::Basic(encoded) => Some(format!("Basic {encoded}")),
+            Secret::Token(_) => None,
+        }
+    }
+
+    /// The token, if it is one.
+    pub(super) fn token(&self) -> Option<&str> {
+        match &self.secret {
+            Secret::Token(token) => Some(token),
+            Secret::Basic(_) => None,
+        }
+    }
+
+    /// Tells users apart without being of use to anybody.
+    pub(super) fn fingerprint(&self) -> String {
+        let (Secret::Basic(text) | Secret::Token(text)) = &self.secret;
+        Digest::of(text.as_bytes()).to_string()
     }
 }
 
@@ -56,7 +103,7 @@ pub(super) fn default_path() -> Option<PathBuf> {
     dir.or_else(home).map(|dir| dir.join("config.json"))
 }
 
-/// The credentials for a registry; `None` when there are none, or no file.
+/// The credentials of this host for a registry; `None` when there are none, or no file.
 pub(super) async fn find(path: &Path, registry: &str) -> Result<Option<Credentials>, PullError> {
     let failed = |reason: String| PullError::Credentials { path: path.to_path_buf(), reason };
     let bytes = match tokio::fs::read(path).await {
@@ -67,11 +114,22 @@ pub(super) async fn find(path: &Path, registry: &str) -> Result<Option<Credentia
     // Not the parser's own words: they may quote a secret.
     let file: File = serde_json::from_slice(&bytes)
         .map_err(|fault| failed(format!("line {} is not what docker login writes", fault.line())))?;
+    let own = file.cred_helpers.iter().find(|(key, _)| host(key) == registry).map(|(_, helper)| helper);
+    let helper = own.or(Some(&file.creds_store)).filter(|helper| !helper.is_empty());
+    let key = if registry == "docker.io" { HUB_KEY } else { registry };
+    if let Some(helper) = helper
+        && let Some(found) = keychain::get(helper, key).await.map_err(failed)?
+    {
+        return Ok(Some(found));
+    }
     Ok(file.auths.iter().find(|(key, _)| host(key) == registry).and_then(|(_, entry)| entry.credentials()))
 }
 
 impl Entry {
     fn credentials(&self) -> Option<Credentials> {
+        if !self.identitytoken.is_empty() {
+            return Some(Credentials::identity_token(&self.identitytoken));
+        }
         let encoded = if self.auth.is_empty() {
             (!self.username.is_empty())
                 .then(|| STANDARD.encode(format!("{}:{}", self.username, self.password)))
@@ -79,7 +137,8 @@ impl Entry {
             Some(self.auth.trim().to_owned())
         };
         // What is not base64 would not survive as a header either.
-        encoded.filter(|text| STANDARD.decode(text).is_ok()).map(|encoded| Credentials { encoded })
+        let encoded = encoded.filter(|text| STANDARD.decode(text).is_ok())?;
+        Some(Credentials { secret: Secret::Basic(encoded) })
     }
 }
 
@@ -106,11 +165,12 @@ mod tests {
     #[tokio::test]
     async fn credentials_are_found_for_exactly_their_registry() {
         let text = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"dTpw"},"localhost:5000":{"username":"a","password":"b"},
-            "helper.example":{}},"credsStore":"x"}"#;
-        let header = |found: Option<Credentials>| found.map(|credentials| credentials.header());
+            "token.example":{"auth":"dTpw","identitytoken":"t"},"empty.example":{}}}"#;
+        let header = |found: Option<Credentials>| found.and_then(|credentials| credentials.header());
         assert_eq!(header(look(text, "docker.io").await.unwrap()).as_deref(), Some("Basic dTpw"));
         assert_eq!(header(look(text, "localhost:5000").await.unwrap()).as_deref(), Some("Basic YTpi"));
-        for other in ["localhost", "localhost:50000", "helper.example", "evil.docker.io"] {
+        assert_eq!(look(text, "token.example").await.unwrap(), Some(Credentials::identity_token("t")));
+        for other in ["localhost", "localhost:50000", "empty.example", "evil.docker.io"] {
             assert_eq!(look(text, other).await.unwrap(), None, "{other}");
         }
     }
@@ -120,6 +180,20 @@ mod tests {
         let fault = look(r#"{"auths":{"x":{"auth":"c2VjcmV0" oops}}}"#, "x").await.unwrap_err().to_string();
         assert!(fault.contains("config.json") && !fault.contains("c2VjcmV0"), "{fault}");
         assert_eq!(find(Path::new("/nonexistent/config.json"), "x").await.unwrap(), None);
-        assert_eq!(format!("{:?}", Credentials { encoded: "c2VjcmV0".into() }), "Credentials(..)");
+        assert_eq!(format!("{:?}", Credentials::password("user", "secret")), "Credentials(..)");
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_is_missing_or_no_plain_name_is_named() {
+        for (helper, expected) in
+            [("no-such-helper-here", "docker-credential-no-such-helper-here"), ("../x", "no name")]
+        {
+            let text = format!(
+                r#"{{"credHelpers":{{"x.example":"{helper}"}},"auths":{{"y.example":{{"auth":"dTpw"}}}}}}"#
+            );
+            let fault = look(&text, "x.example").await.unwrap_err().to_string();
+            assert!(fault.contains(expected), "{fault}");
+            assert!(look(&text, "y.example").await.unwrap().is_some(), "the helper is for another registry");
+        }
     }
 }

@@ -1,97 +1,126 @@
-//! One GET: connection, redirects, time limits, bounded bodies. The only file that sees reqwest's client.
+//! One request: connection, redirects, time limits, bounded bodies.
 //!
-//! Redirects are followed here, at most five, never from https to http. `Authorization` goes along only while scheme,
-//! host and port stay the registry's; storage services that a registry redirects to get a bare request.
+//! Redirects of what is read are followed here, at most five, never from https to http. `Authorization` goes along
+//! only while scheme, host and port stay the registry's; storage services that a registry redirects to get a bare
+//! request. What is written goes to the registry's own origin or nowhere.
 
 use std::error::Error as _;
-use std::sync::OnceLock;
+use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, LOCATION, RANGE, WWW_AUTHENTICATE};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode, Url};
+use bytes::Bytes;
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RANGE, WWW_AUTHENTICATE,
+};
+use reqwest::{Method, Response, StatusCode, Url};
 
 use super::RegistryOptions;
+use super::client::Clients;
 use super::origin::Origin;
+use super::refusal;
 use super::retry::Failure;
 use crate::image::PullError;
 
 const MAX_REDIRECTS: usize = 5;
 
-/// What to get, and from where; the words are for messages.
+/// What to ask, and where; the words are for messages.
 #[derive(Debug)]
 pub(super) struct Request<'a> {
+    pub(super) method: Method,
     pub(super) origin: &'a Origin,
+    /// Path and query there, or a whole URL of that origin.
     pub(super) path: &'a str,
     pub(super) accept: Option<&'a str>,
-    /// The first byte to get, if not the first of all.
-    pub(super) from: Option<u64>,
+    /// The first byte to get, if not the first of all, and the last one, if not the last of all.
+    pub(super) range: Option<(u64, Option<u64>)>,
+    pub(super) body: Option<(&'a str, Bytes)>,
     pub(super) what: &'a str,
 }
 
 #[derive(Debug)]
 pub(super) struct Transport {
-    options: RegistryOptions,
-    plain: OnceLock<Result<Client, String>>,
-    /// Built when first needed: on a host without CA certificates it cannot be, and http registries need none.
-    tls: OnceLock<Result<Client, String>>,
+    pub(super) options: RegistryOptions,
+    pub(super) clients: Clients,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    pub(super) fn get(origin: &'a Origin, path: &'a str, what: &'a str) -> Self {
+        Self { method: Method::GET, origin, path, accept: None, range: None, body: None, what }
+    }
+
     /// An answer that breaks the rules.
     pub(super) fn unacceptable(&self, reason: &str) -> PullError {
         let (registry, what) = (self.origin.name.clone(), self.what.to_owned());
         PullError::Protocol { registry, what, reason: reason.to_owned() }
     }
+
+    fn refuse(&self, reason: &str) -> Failure {
+        Failure::Final(self.unacceptable(reason))
+    }
+
+    /// The URL, which is of the registry's own origin.
+    pub(super) fn url(&self) -> Result<Url, Failure> {
+        let base = Url::parse(&self.origin.base).map_err(|_| self.refuse("its name does not make a URL"))?;
+        let url = base.join(self.path).map_err(|_| self.refuse("its name does not make a URL"))?;
+        if url.origin() == base.origin() {
+            Ok(url)
+        } else {
+            Err(self.refuse("it wants this at another address than its own"))
+        }
+    }
 }
 
 impl Transport {
     pub(super) fn new(options: RegistryOptions) -> Self {
-        Self { options, plain: OnceLock::new(), tls: OnceLock::new() }
+        Self { options, clients: Clients::default() }
     }
 
     /// Sends a request and follows redirects; answers a response whose status is success.
-    pub(super) async fn get(
+    pub(super) async fn send(
         &self,
         request: &Request<'_>,
         authorization: Option<&str>,
     ) -> Result<Response, Failure> {
-        let refuse = |reason: &str| Failure::Final(request.unacceptable(reason));
-        let start = Url::parse(&format!("{}{}", request.origin.base, request.path))
-            .map_err(|_| refuse("its name does not make a URL"))?;
+        let start = request.url()?;
         let mut url = start.clone();
         for _ in 0..=MAX_REDIRECTS {
             let at_home = url.origin() == start.origin();
-            let response = self.get_once(&url, authorization.filter(|_| at_home), request).await?;
+            let response = self.send_once(&url, authorization.filter(|_| at_home), request).await?;
             let status = response.status();
-            if status.is_redirection() {
-                url = next(&url, &response).map_err(refuse)?;
+            if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+                if !matches!(request.method, Method::GET | Method::HEAD) {
+                    return Err(request.refuse("it redirects what is sent to it"));
+                }
+                url = next(&url, &response).map_err(|reason| request.refuse(reason))?;
             } else if status == StatusCode::UNAUTHORIZED && at_home {
-                let headers = response.headers().get_all(WWW_AUTHENTICATE);
-                let values =
-                    headers.iter().filter_map(|value| value.to_str().ok()).take(8).map(str::to_owned);
-                return Err(Failure::Challenged(values.collect()));
+                return Err(Failure::Challenged(challenges(response.headers())));
             } else if status.is_success() {
                 return Ok(response);
             } else {
-                return Err(Failure::Status(status));
+                return Err(Failure::Refused(refusal::read(response).await));
             }
         }
-        Err(refuse("it redirects too often"))
+        Err(request.refuse("it redirects too often"))
     }
 
     /// One request, no redirect followed, whatever the status.
-    pub(super) async fn get_once(
+    pub(super) async fn send_once(
         &self,
         url: &Url,
         authorization: Option<&str>,
         request: &Request<'_>,
     ) -> Result<Response, Failure> {
-        let mut builder = self.client(url).map_err(Failure::Final)?.get(url.clone());
+        let client = self.clients.for_url(url, false, &self.options).map_err(Failure::Final)?;
+        let mut builder = client.request(request.method.clone(), url.clone());
         if let Some(accept) = request.accept {
             builder = builder.header(ACCEPT, accept);
         }
-        if let Some(from) = request.from {
-            builder = builder.header(RANGE, format!("bytes={from}-"));
+        match request.range {
+            Some((from, Some(last))) => builder = builder.header(RANGE, format!("bytes={from}-{last}")),
+            Some((from, None)) => builder = builder.header(RANGE, format!("bytes={from}-")),
+            None => {}
+        }
+        if let Some((kind, bytes)) = &request.body {
+            builder = builder.header(CONTENT_TYPE, *kind).body(bytes.clone());
         }
         if let Some(value) = authorization {
             builder = builder.header(AUTHORIZATION, value);
@@ -128,9 +157,7 @@ impl Transport {
         let mut bytes = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(|fault| self.broken(&fault, request))? {
             if (bytes.len() + piece.len()) as u64 > limit {
-                return Err(Failure::Final(
-                    request.unacceptable(&format!("it is longer than {limit} bytes")),
-                ));
+                return Err(request.refuse(&format!("it is longer than {limit} bytes")));
             }
             bytes.extend_from_slice(&piece);
         }
@@ -149,43 +176,41 @@ impl Transport {
             reason = cause.to_string();
             source = cause.source();
         }
-        Failure::Passing(PullError::Unreachable { registry: request.origin.name.clone(), reason })
+        let registry = request.origin.name.clone();
+        if reason.contains("invalid peer certificate") {
+            return Failure::Final(PullError::Untrusted { registry, reason });
+        }
+        if reason.contains("InvalidContentType") {
+            return Failure::Final(PullError::NoTls { registry });
+        }
+        Failure::Passing(PullError::Unreachable { registry, reason })
     }
 
-    fn stalled(&self, request: &Request<'_>) -> Failure {
-        Failure::Passing(PullError::Stalled {
-            registry: request.origin.name.clone(),
-            what: request.what.to_owned(),
-            waited: self.options.stall_timeout,
-        })
+    pub(super) fn stalled(&self, request: &Request<'_>) -> Failure {
+        self.stalled_for(request, self.options.stall_timeout)
     }
 
-    fn client(&self, url: &Url) -> Result<&Client, PullError> {
-        let plain = url.scheme() == "http";
-        let slot = if plain { &self.plain } else { &self.tls };
-        let built = slot.get_or_init(|| build(&self.options, plain));
-        built.as_ref().map_err(|reason| PullError::Tls { reason: reason.clone() })
+    pub(super) fn stalled_for(&self, request: &Request<'_>, waited: Duration) -> Failure {
+        let (registry, what) = (request.origin.name.clone(), request.what.to_owned());
+        Failure::Passing(PullError::Stalled { registry, what, waited })
     }
 }
 
-fn build(options: &RegistryOptions, plain: bool) -> Result<Client, String> {
-    // An error says that a provider was installed before, by whoever else uses TLS in this process.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = Client::builder()
-        .user_agent(concat!("roadstead/", env!("CARGO_PKG_VERSION")))
-        .redirect(Policy::none())
-        .connect_timeout(options.connect_timeout)
-        .read_timeout(options.stall_timeout);
-    if plain {
-        // Without certificates it builds on hosts that have none; a proxy would not reach this host's loopback.
-        builder = builder.tls_certs_only([]).no_proxy();
-    }
-    builder.build().map_err(|fault| fault.source().map_or_else(|| fault.to_string(), ToString::to_string))
+/// The values of `WWW-Authenticate` that may be looked at.
+pub(super) fn challenges(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(WWW_AUTHENTICATE).iter();
+    values.filter_map(|value| value.to_str().ok()).take(8).map(str::to_owned).collect()
+}
+
+/// A header as text.
+pub(super) fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
 fn next(from: &Url, response: &Response) -> Result<Url, &'static str> {
-    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-    let url = location.and_then(|location| from.join(location).ok()).ok_or("it redirects to no valid URL")?;
+    let location = text(response.headers(), &LOCATION);
+    let url =
+        location.and_then(|location| from.join(&location).ok()).ok_or("it redirects to no valid URL")?;
     match (from.scheme(), url.scheme()) {
         (_, "https") | ("http", "http") => Ok(url),
         _ => Err("it redirects to an unprotected address"),

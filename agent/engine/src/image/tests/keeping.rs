@@ -150,7 +150,7 @@ async fn nothing_of_a_running_pull_is_collected() {
     .await;
     let images = host.images.clone();
     let name = reference(&format!("{}/app:1", server.address));
-    let pull = tokio::spawn(async move { images.pull(&name, |_| {}).await });
+    let pull = tokio::spawn(async move { images.pull(&name, &PullOptions::default(), |_| {}).await });
     while host.names("snapshots/layers").is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -94,7 +94,8 @@ async fn of_two_platforms(host: &Host) -> (String, Digest) {
     .await;
     let name = format!("{}/app:1", server.address);
     host.pull(&name).await.unwrap();
-    host.images.pull_for(&reference(&name), &"linux/riscv64".parse().unwrap(), |_| {}).await.unwrap();
+    let options = PullOptions { platform: Some("linux/riscv64".parse().unwrap()), ..PullOptions::default() };
+    host.images.pull(&reference(&name), &options, |_| {}).await.unwrap();
     (name, digest)
 }
 

@@ -1,7 +1,7 @@
 //! Pulls that work, also where the registry or the network is difficult.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -105,20 +105,63 @@ async fn errors_that_pass_are_waited_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_layer_comes_in_parts_side_by_side_and_in_order() {
+    // All is well; each part breaks once; the third one never comes whole.
+    for (case, works) in [("well", true), ("broken", true), ("never", false)] {
+        let options = RegistryOptions { segment: 100_000, ..RegistryOptions::default() };
+        let host = Host::with(options).await;
+        let image = Pushed::new(&[tar_of(&[("big", &noise(2_000_000))])]);
+        let (layer, size) = (image.layers[0].to_string(), image.blobs[&image.layers[0]].len());
+        let (served, watched) = (image.clone(), layer.clone());
+        let broken = Mutex::new(std::collections::BTreeSet::new());
+        let (under_way, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let highest = Arc::clone(&most);
+        let server = Server::start(move |request| {
+            let answer = properly(&served, request);
+            if !request.path.ends_with(&watched) {
+                return answer;
+            }
+            highest.fetch_max(under_way.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(20));
+            under_way.fetch_sub(1, Ordering::SeqCst);
+            let first = broken.lock().unwrap().insert(request.range.clone());
+            let third = request.range.as_deref().is_some_and(|range| range.starts_with("bytes=200000-"));
+            match case {
+                "broken" if first => Answer { cut: Some(answer.body.len() / 2), ..answer },
+                "never" if third => Answer { cut: Some(1), ..answer },
+                _ => answer,
+            }
+        })
+        .await;
+        let outcome = host.pull(&format!("{}/app", server.address)).await;
+        assert_eq!(outcome.is_ok(), works, "{case}: {outcome:?}");
+        let ranges: Vec<_> = server.seen().into_iter().filter_map(|seen| seen.range).collect();
+        if case == "well" {
+            assert_eq!(ranges.len(), size.div_ceil(100_000), "{ranges:?}");
+            assert!((2..=3).contains(&most.load(Ordering::SeqCst)), "side by side, and not too many");
+            let layer = host.snapshots.layer_path(&outcome.unwrap().layers[0]);
+            assert_eq!(fs::read(layer.join("big")).unwrap(), noise(2_000_000));
+        } else if !works {
+            host.assert_untouched().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broken_download_goes_on_where_it_broke() {
     for ranges in [true, false] {
         let host = Host::new().await;
         let image = Pushed::new(&[tar_of(&[("big", &noise(3_000_000))])]);
         let layer = image.layers[0].to_string();
         let (served, watched) = (image.clone(), layer.clone());
-        let breaks = AtomicUsize::new(0);
+        let (breaks, most) = (AtomicUsize::new(0), if ranges { 3 } else { 9 });
         let server = Server::start(move |request| {
             let mut request = request.clone();
             if !ranges {
                 request.range = None;
             }
             let answer = properly(&served, &request);
-            match request.path.ends_with(&watched) && breaks.fetch_add(1, Ordering::SeqCst) < 3 {
+            match request.path.ends_with(&watched) && breaks.fetch_add(1, Ordering::SeqCst) < most {
                 true => Answer { cut: Some(answer.body.len() / 2), ..answer },
                 false => answer,
             }
@@ -131,7 +174,7 @@ async fn a_broken_download_goes_on_where_it_broke() {
             assert_eq!(from.len(), 3, "{from:?}");
             assert_ne!(from[0], from[1], "each goes on where the last one broke");
         } else {
-            // Always half from the start brings nothing new after the first: three such tries are enough.
+            // Always half from the start brings nothing new after the first: six such tries are enough.
             assert!(outcome.is_err());
             host.assert_untouched().await;
         }
@@ -169,7 +212,7 @@ async fn progress_tells_each_layer_from_waiting_to_done() {
     let server = Server::of(Pushed::small()).await;
     let heard = Mutex::new(Vec::new());
     let name = reference(&format!("{}/app", server.address));
-    host.images.pull(&name, |step| heard.lock().unwrap().push(step)).await.unwrap();
+    host.images.pull(&name, &PullOptions::default(), |step| heard.lock().unwrap().push(step)).await.unwrap();
     let heard = heard.into_inner().unwrap();
     assert_eq!(heard[0], PullProgress::Resolving);
     for layer in Pushed::small().layers {
