@@ -141,3 +141,30 @@ fn after_a_reboot_what_is_to_run_has_everything_made_anew() {
         if output.status.success() { Ok(()) } else { Err(programs::said(&output)) }
     });
 }
+
+/// What a killed keeper had just cloned has its socket and its lock a little longer than it lived itself.
+#[test]
+fn an_agent_waits_until_nothing_is_left_of_a_killed_keeper() {
+    let (scratch, host) = (scratch(), Host::new("remains"));
+    let mut solo = Solo::start(&host, scratch.path());
+    run(&solo, "kept", "always");
+    let data = solo.root().join("data");
+    kill(solo.agent_pid(), "KILL");
+    kill(solo.keeper_pid(), "KILL");
+    let socket = data.join("run/keeper.sock");
+    std::fs::remove_file(&socket).expect("the keeper left it");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("the keeper has gone");
+    let lock = std::fs::File::open(data.join("agent/keeper.lock")).expect("the keeper left it");
+    wait::until("the lock is free", SOON, || lock.try_lock().map_err(|error| error.to_string()));
+    let remains = std::thread::spawn(move || {
+        // Somebody who connects is not answered, and is hung up on in the end.
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        drop(listener);
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        drop(lock);
+    });
+    solo.start_after_death();
+    remains.join().expect("it lets go");
+    until(&solo, "kept", "it was started again", runs);
+    solo.ctl(&["container", "rm", "--force", "kept"]);
+}

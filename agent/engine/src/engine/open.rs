@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent_runtime::cgroup::{Favor, Layout};
 use agent_runtime::keeper::client::Event;
@@ -29,6 +29,9 @@ use crate::recovery::Lost;
 use crate::snapshot::Snapshots;
 use crate::volume::Volumes;
 use crate::{EngineConfig, EngineError, Swept};
+
+/// What is left of a keeper that was killed is gone within this time.
+const KEEPER_GONE: Duration = Duration::from_secs(5);
 
 /// Between two tries to have a keeper again.
 const KEEPER_RETRY: Duration = Duration::from_millis(500);
@@ -121,7 +124,7 @@ fn favor_dynmods() {
 
 impl Inner {
     async fn recover_all(self: &Arc<Self>) -> Result<Swept, EngineError> {
-        let mut events = self.keeper.adopt_or_start().await?;
+        let mut events = self.first_keeper().await?;
         let held = match events.recv().await {
             Some(Event::Snapshot(held, execs)) => {
                 self.execs.reconcile(execs);
@@ -141,6 +144,22 @@ impl Inner {
         tokio::spawn(follow(Arc::downgrade(self), events));
         tokio::spawn(super::compress::compress_logs(Arc::downgrade(self)));
         Ok(swept)
+    }
+
+    /// A keeper that was killed while it made a container is survived, for a moment, by the process that it had just
+    /// cloned, which has copies of its socket and of its lock: whoever connects then is hung up on, and no other keeper
+    /// can start.
+    async fn first_keeper(&self) -> Result<mpsc::Receiver<Event>, EngineError> {
+        let since = Instant::now();
+        loop {
+            match self.keeper.adopt_or_start().await {
+                Err(error @ EngineError::Keeper(_)) if since.elapsed() < KEEPER_GONE => {
+                    tracing::warn!(%error, "no keeper yet");
+                    tokio::time::sleep(KEEPER_RETRY).await;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Stops every container, then ends what served them.
