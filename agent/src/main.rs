@@ -1,6 +1,7 @@
 //! The program `agent`: the daemon, with the first argument `keeper` the
 //! process that owns the containers of this host, with `files` the one that
-//! copies files of one container and ends, with `oci` (or by the name
+//! copies files of one container and ends, with `unpack` the one that unpacks a
+//! layer and ends, with `oci` (or by the name
 //! `agent-oci`) the command line of an OCI runtime.
 //!
 //! Exit codes of the daemon, each with one line on standard error:
@@ -39,6 +40,9 @@ fn main() -> ExitCode {
     }
     if std::env::args_os().nth(1).is_some_and(|argument| argument == "files") {
         return agent_engine::helper_main();
+    }
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == "unpack") {
+        return agent_engine::unpack_main();
     }
     let arguments: Vec<_> = std::env::args_os().collect();
     if agent::oci::is_meant(&arguments) {

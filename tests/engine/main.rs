@@ -18,6 +18,7 @@ mod restart;
 mod soak;
 mod speed;
 mod stats;
+mod unpacking;
 mod update;
 mod verbs;
 mod volumes;

@@ -31,6 +31,7 @@ use self::lease::Leases;
 use self::pull::share::Shared;
 use self::registry::Registry;
 use self::store::ImageStore;
+use self::unpack::Unpacker;
 
 pub use self::catalogue::{ImageFilter, ImageSummary, VariantSummary};
 pub use self::collect::{InUse, Reclaimed};
@@ -50,7 +51,7 @@ pub use self::registry::{Credentials, RegistryOptions, RegistrySettings, Setting
 pub use self::remove::{Removal, User};
 pub use self::space::{ImageSpace, Space};
 pub(crate) use self::unpack::{ArchiveEntry, ArchiveName, ArchiveReader, EntryKind};
-pub use self::unpack::{Limits, UnpackError, Unpacked, unpack};
+pub use self::unpack::{Limits, UnpackError, Unpacked, unpack, unpack_main};
 pub use self::variant::VariantKind;
 
 mod catalogue;
@@ -145,6 +146,8 @@ struct Inner {
     gate: RwLock<()>,
     /// Who is told of what happens to images.
     told: OnceLock<Events>,
+    /// Who unpacks layers.
+    unpacker: OnceLock<Unpacker>,
 }
 
 impl Images {
@@ -173,8 +176,17 @@ impl Images {
             collecting: tokio::sync::Mutex::default(),
             gate: RwLock::new(()),
             told: OnceLock::new(),
+            unpacker: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Has layers unpacked by processes of `program`, which runs [`unpack_main`] when its first argument is `unpack`.
+    #[must_use]
+    pub fn unpacking_by(self, program: std::path::PathBuf) -> Self {
+        // Somebody does already.
+        let _ = self.inner.unpacker.set(Unpacker::Program(program));
+        self
     }
 
     /// Tells `events` from now on what happens to images.

@@ -40,6 +40,7 @@ pub use engine::{CommitOptions, CopySteps, DiskUsage, Engine, ImportOptions, Vol
 pub use error::EngineError;
 pub use events::{Event, Events, Listening, Subject};
 pub use files::helper_main;
+pub use image::unpack_main;
 pub use keeper::keeper_main;
 pub use network::PublishedPort;
 pub use recovery::Swept;

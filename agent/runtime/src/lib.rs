@@ -28,6 +28,7 @@ pub mod plan;
 pub mod process;
 pub mod quota;
 mod rootfs;
+pub mod sandbox;
 pub mod seccomp;
 mod sys;
 

@@ -68,6 +68,7 @@ impl Engine {
         let registries =
             RegistryOptions { settings: config.registries.clone(), ..RegistryOptions::default() };
         let images = Images::open(content, snapshots.clone(), &records, registries).telling(told.clone());
+        let images = images.unpacking_by(config.keeper_program.clone());
         let network = Network::open(NetworkConfig {
             bridge: config.bridge.clone(),
             subnet: config.subnet.parse()?,

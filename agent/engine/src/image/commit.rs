@@ -2,7 +2,7 @@
 //! bounded, whatever its size. The layer is kept uncompressed, so its digest is its diff id.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -13,8 +13,8 @@ use super::import::add_blob;
 use super::lease::Lease;
 use super::manifest::{MAX_MANIFEST, OWN_CONFIG, OWN_LAYER, OWN_MANIFEST, host_architecture};
 use super::platform::Platform;
+use super::pull::{self, Layer};
 use super::store::{ImageRecord, Origin};
-use super::unpack::unpack;
 use super::{Inner, PullError, Reference};
 use crate::content::{Digest, Expected, Ingest};
 
@@ -181,11 +181,7 @@ fn take_in(
     let size = sink.written;
     let layer = finish(inner, sink.ingest, lease)?;
     if !inner.snapshots.has_layer(&layer) {
-        let incoming = inner.snapshots.begin_layer()?;
-        let source = BufReader::with_capacity(256 * 1024, inner.content.open_blob(&layer)?);
-        unpack(source, incoming.directory(), &inner.limits)
-            .map_err(|fault| PullError::Unpack { layer: layer.clone(), fault })?;
-        incoming.commit(&layer)?;
+        pull::unpack_stored(inner, &Layer::own(&layer, size))?;
     }
     Ok((layer, size))
 }

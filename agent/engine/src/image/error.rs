@@ -120,6 +120,14 @@ pub enum PullError {
         /// What is wrong.
         reason: String,
     },
+    /// The process that unpacks a layer failed, not the layer.
+    #[error("layer {layer} is not unpacked: the process that does it failed: {reason}")]
+    Helper {
+        /// The layer's blob.
+        layer: Digest,
+        /// How.
+        reason: String,
+    },
     /// A layer cannot be unpacked.
     #[error("layer {layer} cannot be unpacked: {fault}")]
     Unpack {

@@ -3,7 +3,7 @@
 //! A document is read by its media type, never by guessing, and one that could be read as both a manifest and an
 //! index is refused (CVE-2021-41190): two programs would run two different images under one digest.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::platform::Platform;
 use crate::content::Digest;
@@ -36,10 +36,28 @@ pub(super) const OWN_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub(super) const OWN_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// How a layer is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compression {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Compression {
+    /// Not, or as its first bytes say.
     None,
     Gzip,
+    Bzip2,
+    Xz,
+    Zstd,
+}
+
+impl Compression {
+    /// What the first bytes of a file say; at least ten, if it has them.
+    pub(super) fn of(head: &[u8]) -> Self {
+        let is_bzip2 = head.starts_with(b"BZh") && head.get(4..10) == Some(b"1AY&SY");
+        match head {
+            [0x1f, 0x8b, 8, ..] => Self::Gzip,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            _ if is_bzip2 => Self::Bzip2,
+            _ => Self::None,
+        }
+    }
 }
 
 /// A blob that a manifest names.
@@ -51,6 +69,13 @@ pub(super) struct Descriptor {
     pub(super) digest: Digest,
     pub(super) size: u64,
     platform: Option<Platform>,
+}
+
+impl Descriptor {
+    /// Of a layer that was made here.
+    pub(super) fn own_layer(digest: Digest, size: u64) -> Self {
+        Self { media_type: OWN_LAYER.to_owned(), digest, size, platform: None }
+    }
 }
 
 /// A manifest of one image.
@@ -159,10 +184,11 @@ fn compression(media_type: &str) -> Result<Compression, String> {
         "application/vnd.oci.image.layer.v1.tar+gzip"
         | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Ok(Compression::Gzip),
         OWN_LAYER | "application/vnd.docker.image.rootfs.diff.tar" => Ok(Compression::None),
-        "application/vnd.oci.image.layer.v1.tar+zstd" => Err(
-            "a layer is compressed with zstd, which is not supported yet; push the image with gzip layers"
-                .into(),
-        ),
+        "application/vnd.oci.image.layer.v1.tar+zstd"
+        | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Ok(Compression::Zstd),
+        // Of no specification, and written all the same.
+        "application/vnd.oci.image.layer.v1.tar+bzip2" => Ok(Compression::Bzip2),
+        "application/vnd.oci.image.layer.v1.tar+xz" => Ok(Compression::Xz),
         other if other.contains("foreign") || other.contains("nondistributable") => {
             Err("a layer must be fetched from elsewhere (a Windows base layer), which is not supported"
                 .into())
@@ -219,9 +245,11 @@ mod tests {
             panic!("no manifest");
         };
         assert_eq!((manifest.layers.len(), manifest.layers[0].1), (1, Compression::Gzip));
-        assert!(
-            refusal(&manifest_with("application/vnd.oci.image.layer.v1.tar+zstd"), None).contains("zstd")
-        );
+        let text = manifest_with("application/vnd.oci.image.layer.v1.tar+zstd");
+        let Ok(Document::Manifest(manifest)) = Document::parse(text.as_bytes(), None) else {
+            panic!("no manifest");
+        };
+        assert_eq!(manifest.layers[0].1, Compression::Zstd);
         assert!(refusal(&manifest_with("text/html"), None).contains("unknown type"));
     }
 

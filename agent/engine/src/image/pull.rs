@@ -25,8 +25,6 @@ use super::registry::{Access, Credentials, Fetched, Wanted};
 use super::store::{ImageRecord, Origin};
 use super::{Image, Inner, PullError, Reference};
 
-mod chunks;
-mod inflate;
 mod layer;
 pub(super) mod progress;
 pub(super) mod share;

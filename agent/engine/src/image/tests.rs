@@ -15,6 +15,7 @@ use crate::content::{Digest, LocalContent};
 use crate::records::Records;
 use crate::snapshot::Snapshots;
 
+mod compressions;
 mod hostile;
 mod importing;
 mod keeping;

@@ -16,23 +16,33 @@
 use std::io::BufRead;
 use std::os::fd::BorrowedFd;
 
+use serde::{Deserialize, Serialize};
+
 use self::archive::Archive;
 use self::extract::Extractor;
 
 pub(crate) use self::archive::{Archive as ArchiveReader, Entry as ArchiveEntry, Kind as EntryKind};
+pub use self::child::main as unpack_main;
 pub use self::error::UnpackError;
+pub(crate) use self::job::{Fault as WorkFault, Job};
 pub use self::limits::Limits;
 pub(crate) use self::name::Name as ArchiveName;
+pub(crate) use self::worker::Unpacker;
 
 mod archive;
+mod child;
+mod chunks;
 mod error;
 mod extract;
 mod header;
+mod inflate;
+mod job;
 mod limits;
 mod metadata;
 mod name;
 mod pax;
 mod whiteout;
+mod worker;
 
 #[cfg(test)]
 mod hostile;
@@ -40,7 +50,7 @@ mod hostile;
 mod roundtrip;
 
 /// What a layer came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unpacked {
     /// Entries of the archive.
     pub entries: u64,
@@ -54,6 +64,20 @@ pub struct Unpacked {
 /// # Errors
 /// [`UnpackError`] names the entry and what is wrong with it.
 pub fn unpack(source: impl BufRead, root: BorrowedFd<'_>, limits: &Limits) -> Result<Unpacked, UnpackError> {
+    let Written { unpacked, opaque } = write(source, root, limits)?;
+    extract::mark_opaque(root, &opaque)?;
+    Ok(unpacked)
+}
+
+/// A layer's directory but for what needs a right that whoever writes it does not have.
+#[derive(Debug)]
+struct Written {
+    unpacked: Unpacked,
+    /// Directories that hide what the layers below have in them.
+    opaque: Vec<Vec<u8>>,
+}
+
+fn write(source: impl BufRead, root: BorrowedFd<'_>, limits: &Limits) -> Result<Written, UnpackError> {
     let mut archive = Archive::new(source, limits);
     let mut extractor = Extractor::new(root, limits)?;
     let mut unpacked = Unpacked::default();
@@ -68,6 +92,6 @@ pub fn unpack(source: impl BufRead, root: BorrowedFd<'_>, limits: &Limits) -> Re
         }
         extractor.extract(&entry, &mut archive)?;
     }
-    extractor.finish()?;
-    Ok(unpacked)
+    let opaque = extractor.finish()?;
+    Ok(Written { unpacked, opaque })
 }

@@ -6,14 +6,15 @@ use super::checked;
 
 /// `close_range(2)`: closes every descriptor from `first` to `last`, both included.
 ///
-/// Only for a process about to execute another program: every Rust owner of such a descriptor is left with a
-/// number that means nothing. The caller must not run destructors afterwards.
+/// Only for a process about to execute another program, or one that has just begun: every Rust owner of such a
+/// descriptor is left with a number that means nothing. The caller must not run destructors of such owners afterwards.
 pub(crate) fn close_range(first: u32, last: u32) -> io::Result<()> {
     if first > last {
         return Ok(());
     }
     // SAFETY: no memory is passed. Descriptors owned elsewhere in this process become invalid; every caller
-    // (a child before execve or exit) leaves by execve or `exit`, never by returning into code that owns them.
+    // (a child before execve or exit) leaves by execve or `exit`, never by returning into code that owns them,
+    // or is the first line of a `main`, before which nothing owns any.
     checked(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::content::ContentError;
+use crate::content::{ContentError, Digest};
 use crate::image::manifest::{Compression, Descriptor};
 use crate::image::registry::{Access, Wanted};
 use crate::image::{Inner, PullError};
@@ -28,6 +28,14 @@ pub(in crate::image) struct Layer {
     pub(in crate::image) blob: Descriptor,
     pub(in crate::image) compression: Compression,
     pub(in crate::image) diff_id: DiffId,
+}
+
+impl Layer {
+    /// One that was made here and is not compressed.
+    pub(in crate::image) fn own(digest: &Digest, size: u64) -> Self {
+        let blob = Descriptor::own_layer(digest.clone(), size);
+        Self { blob, compression: Compression::None, diff_id: digest.clone() }
+    }
 }
 
 /// Makes sure that a layer is here.

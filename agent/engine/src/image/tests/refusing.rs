@@ -187,14 +187,6 @@ async fn images_that_contradict_themselves_are_refused() {
             "its manifest has 1 layers, its configuration 0",
         ),
         (
-            Pushed::assemble(
-                std::slice::from_ref(&layer),
-                std::slice::from_ref(&right),
-                "application/vnd.oci.image.layer.v1.tar+zstd",
-            ),
-            "zstd",
-        ),
-        (
             Pushed::assemble(std::slice::from_ref(&archive), std::slice::from_ref(&right), LAYER),
             "cannot be decompressed",
         ),

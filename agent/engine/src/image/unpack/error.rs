@@ -41,6 +41,12 @@ pub enum UnpackError {
         /// What the system said.
         fault: Errno,
     },
+    /// What the process that unpacks said of one of the above.
+    #[error("{reason}")]
+    Told {
+        /// In its words.
+        reason: String,
+    },
     /// The source of the archive failed.
     #[error("cannot read the archive: {reason}")]
     Read {

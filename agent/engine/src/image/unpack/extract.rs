@@ -4,7 +4,7 @@
 //! the way is removed by name first. The directory of the previous entry stays open, since archives go through a
 //! tree directory by directory. Times of directories are set at the end, when nothing changes them any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,6 +17,7 @@ use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 
 use super::archive::{Archive, Entry, Kind};
+use super::job::MAX_ANSWER;
 use super::name::Name;
 use super::whiteout::{self, Meaning, OPAQUE};
 use super::{Limits, UnpackError, metadata};
@@ -40,6 +41,10 @@ pub(super) struct Extractor<'a> {
     parent: Option<(Vec<u8>, OwnedFd)>,
     /// Times to set at the end, by path; the last entry of a path wins.
     times: BTreeMap<Vec<u8>, (i64, u32)>,
+    /// Directories that hide what is below them.
+    opaque: BTreeSet<Vec<u8>>,
+    /// Bytes that their paths take, at most, on their way to the agent.
+    opaque_bytes: u64,
     remembered: usize,
 }
 
@@ -47,7 +52,15 @@ impl<'a> Extractor<'a> {
     pub(super) fn new(root: BorrowedFd<'a>, limits: &Limits) -> Result<Self, UnpackError> {
         fchmod(root, Mode::from_raw_mode(0o755))
             .map_err(|fault| UnpackError::write("set the mode of", b"/", fault))?;
-        Ok(Self { root, limits: limits.clone(), parent: None, times: BTreeMap::new(), remembered: 0 })
+        Ok(Self {
+            root,
+            limits: limits.clone(),
+            parent: None,
+            times: BTreeMap::new(),
+            opaque: BTreeSet::new(),
+            opaque_bytes: 0,
+            remembered: 0,
+        })
     }
 
     /// Writes one entry, taking its data from `archive`.
@@ -75,8 +88,8 @@ impl<'a> Extractor<'a> {
         }
     }
 
-    /// Sets what had to wait.
-    pub(super) fn finish(mut self) -> Result<(), UnpackError> {
+    /// Sets the times that had to wait; answers which directories are opaque.
+    pub(super) fn finish(mut self) -> Result<Vec<Vec<u8>>, UnpackError> {
         for (path, mtime) in std::mem::take(&mut self.times) {
             match self.open_beneath(&path) {
                 Ok(dir) => metadata::apply_times(dir.as_fd(), &path, mtime)?,
@@ -85,7 +98,7 @@ impl<'a> Extractor<'a> {
                 Err(fault) => return Err(UnpackError::write("open", &path, fault)),
             }
         }
-        Ok(())
+        Ok(self.opaque.into_iter().collect())
     }
 
     fn root_entry(&mut self, entry: &Entry) -> Result<(), UnpackError> {
@@ -135,10 +148,10 @@ impl<'a> Extractor<'a> {
         }
         let dir = openat(parent, name.last(), DIRECTORY, Mode::empty())
             .map_err(|fault| UnpackError::write("open", &entry.path, fault))?;
-        if opaque {
-            make_opaque(dir.as_fd(), &entry.path)?;
-        }
         metadata::apply(dir.as_fd(), entry)?;
+        if opaque {
+            self.hides(name.as_bytes())?;
+        }
         self.remember(name.as_bytes(), entry.mtime)
     }
 
@@ -192,10 +205,7 @@ impl<'a> Extractor<'a> {
 
     fn opaque(&mut self, entry: &Entry, name: &Name) -> Result<(), UnpackError> {
         self.parent(entry, name.parent())?;
-        let dir = self
-            .open_beneath(name.parent())
-            .map_err(|fault| UnpackError::write("open", &entry.path, fault))?;
-        make_opaque(dir.as_fd(), &entry.path)
+        self.hides(name.parent())
     }
 
     /// A whiteout speaks of the layers below only, whatever this layer has under the same name, before or after.
@@ -204,7 +214,10 @@ impl<'a> Extractor<'a> {
         match mknodat(parent, hidden, FileType::CharacterDevice, Mode::empty(), makedev(0, 0)) {
             Ok(()) => Ok(()),
             Err(Errno::EXIST) => match openat(parent, hidden, DIRECTORY, Mode::empty()) {
-                Ok(dir) => make_opaque(dir.as_fd(), &entry.path),
+                Ok(_) => {
+                    let path = [name.parent(), hidden].join(&b'/');
+                    self.hides(path.strip_prefix(b"/").unwrap_or(&path))
+                }
                 // A file of this layer hides what is below by being there.
                 Err(Errno::NOTDIR | Errno::LOOP) => Ok(()),
                 Err(fault) => Err(UnpackError::write("open", &entry.path, fault)),
@@ -228,8 +241,10 @@ impl<'a> Extractor<'a> {
         }
         remove(parent, name.last()).map_err(|fault| UnpackError::write("replace", &entry.path, fault))?;
         let made = make(parent, name.last()).map_err(failed)?;
-        // What was removed may have been the directory that is kept open for a later entry.
+        // What was removed may have been the directory that is kept open for a later entry, or an opaque one.
         self.parent = None;
+        let (path, below) = (name.as_bytes(), [name.as_bytes(), b"/"].concat());
+        self.opaque.retain(|opaque| opaque != path && !opaque.starts_with(&below));
         Ok(made)
     }
 
@@ -250,10 +265,12 @@ impl<'a> Extractor<'a> {
         }
     }
 
-    fn make_path(&self, entry: &Entry, path: &[u8]) -> Result<OwnedFd, UnpackError> {
+    fn make_path(&mut self, entry: &Entry, path: &[u8]) -> Result<OwnedFd, UnpackError> {
         let failed = |fault| UnpackError::write("create the directory of", &entry.path, fault);
         let mut dir = self.open_beneath(&[]).map_err(failed)?;
+        let mut so_far = 0;
         for component in path.split(|byte| *byte == b'/') {
+            so_far += component.len();
             let found = look(dir.as_fd(), component).map_err(failed)?;
             if let Found::Other = found {
                 return Err(through_link(entry));
@@ -271,20 +288,16 @@ impl<'a> Extractor<'a> {
                 fchmod(&next, Mode::from_raw_mode(0o755)).map_err(failed)?;
             }
             if let Found::Whiteout = found {
-                make_opaque(next.as_fd(), &entry.path)?;
+                self.hides(path.get(..so_far).unwrap_or(path))?;
             }
+            so_far += 1;
             dir = next;
         }
         Ok(dir)
     }
 
     fn open_beneath(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
-        let resolve = ResolveFlags::BENEATH
-            | ResolveFlags::NO_SYMLINKS
-            | ResolveFlags::NO_MAGICLINKS
-            | ResolveFlags::NO_XDEV;
-        let path = if path.is_empty() { b"." } else { path };
-        openat2(self.root, path, DIRECTORY, Mode::empty(), resolve)
+        open_beneath(self.root, path)
     }
 
     fn remember(&mut self, path: &[u8], mtime: (i64, u32)) -> Result<(), UnpackError> {
@@ -294,6 +307,21 @@ impl<'a> Extractor<'a> {
         if self.remembered > self.limits.remembered_bytes {
             let limit = self.limits.remembered_bytes as u64;
             return Err(UnpackError::Limit { what: "bytes in paths of directories", limit });
+        }
+        Ok(())
+    }
+
+    /// The directory hides what the layers below have in it.
+    fn hides(&mut self, path: &[u8]) -> Result<(), UnpackError> {
+        if self.opaque.insert(path.to_vec()) {
+            // Each byte is a number in JSON.
+            self.opaque_bytes += 4 * path.len() as u64 + 3;
+        }
+        if self.opaque_bytes > MAX_ANSWER / 2 {
+            return Err(UnpackError::Limit {
+                what: "bytes in paths of opaque directories",
+                limit: MAX_ANSWER / 8,
+            });
         }
         Ok(())
     }
@@ -315,9 +343,27 @@ fn look(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Found> {
     }
 }
 
-fn make_opaque(dir: BorrowedFd<'_>, path: &[u8]) -> Result<(), UnpackError> {
-    fsetxattr(dir, OPAQUE.0, OPAQUE.1, XattrFlags::empty())
-        .map_err(|fault| UnpackError::write("mark as opaque the directory of", path, fault))
+/// Marks directories of a layer, which overlayfs then takes for opaque. One that is not there any more is passed over: what
+/// stands in its place hides what is below by itself.
+pub(super) fn mark_opaque(root: BorrowedFd<'_>, paths: &[Vec<u8>]) -> Result<(), UnpackError> {
+    for path in paths {
+        let marked = match open_beneath(root, path) {
+            Ok(dir) => fsetxattr(dir, OPAQUE.0, OPAQUE.1, XattrFlags::empty()),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
+            Err(fault) => Err(fault),
+        };
+        marked.map_err(|fault| UnpackError::write("mark as opaque", path, fault))?;
+    }
+    Ok(())
+}
+
+fn open_beneath(root: BorrowedFd<'_>, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
+    let path = if path.is_empty() { b"." } else { path };
+    openat2(root, path, DIRECTORY, Mode::empty(), resolve)
 }
 
 /// Removes a name and all below it, descriptor by descriptor; depth is bounded by the limit on paths.

@@ -1,7 +1,9 @@
 //! How large a layer may be. Beyond these an archive is taken for a bomb.
 
+use serde::{Deserialize, Serialize};
+
 /// Limits of one layer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Limits {
     /// Entries in the archive.
     pub entries: u64,

